@@ -1,0 +1,51 @@
+# make run | test | check | lock: each makes its own .venv first; a second call
+# starts at once, because a stamp remembers the lock file it was installed from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+
+.PHONY: run test lint check lock clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.run-ready
+	exec $(BIN)/agent-registryd
+
+test: $(VENV)/.test-ready
+	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST)
+
+lint: $(VENV)/.test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+check: lint test
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "agent-registry needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run-ready: requirements.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing agent-registry into $(VENV) ..."
+	$(PIP) --require-hashes -r requirements.txt
+	$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.test-ready: requirements-dev.txt $(VENV)/.run-ready
+	@echo "Installing the test tools into $(VENV) ..."
+	$(PIP) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# Both locks hold for Python 3.11 to 3.13 and name no index.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+lock: $(VENV)/.test-ready
+	$(PIP) uv
+	$(LOCK) pyproject.toml requirements.in -o requirements.txt
+	$(LOCK) --extra dev pyproject.toml requirements.in -c requirements.txt -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) build *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache

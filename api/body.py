@@ -1,0 +1,187 @@
+"""Request bodies, read strictly.
+
+JSON leaves open what duplicate keys, huge numbers or NaN mean, and parsers
+differ; whatever two parsers might read differently is refused here. Nothing that
+passes can make a later answer fail to serialise.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.errors import ProblemError
+
+#: The largest body of a call that carries one agent.
+MAX_BODY_BYTES = 64 * 1024
+#: Levels of nesting that metadata may have; the body around it is one more.
+MAX_METADATA_DEPTH = 20
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_INTEGER_LIMIT = 2**63
+
+
+class StrictRequest(Request):
+    """A request whose body is bounded, and whose JSON means one thing only."""
+
+    async def body(self) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            ProblemError: 413 when it is larger than `MAX_BODY_BYTES`; a body
+                that declares its length is refused before it is read.
+        """
+        if not hasattr(self, "_body"):
+            self._body = await self._read()
+        return self._body
+
+    async def json(self) -> Any:  # noqa: ANN401 - whatever JSON holds
+        """Return the body as JSON.
+
+        Raises:
+            ProblemError: 400 for anything but plain, unambiguous JSON in UTF-8.
+        """
+        return parse_json(await self.body())
+
+    async def _read(self) -> bytes:
+        declared = self.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+            raise _too_large()
+        body = bytearray()
+        async for chunk in self.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise _too_large()
+        return bytes(body)
+
+
+class StrictRoute(APIRoute):
+    """A route whose request bodies are read strictly, and must be JSON."""
+
+    def get_route_handler(
+        self,
+    ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler, given strict requests."""
+        handle = super().get_route_handler()
+        takes_json = self.body_field is not None
+
+        async def handle_strictly(request: Request) -> Response:
+            if takes_json and not _is_json(request):
+                raise ProblemError(415, "unsupported_media_type")
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return handle_strictly
+
+
+async def has_body(request: Request) -> bool:
+    """Tell whether the request carries a body, reading no more than its start."""
+    declared = request.headers.get("content-length")
+    if declared is not None:
+        return declared != "0"
+    if "transfer-encoding" not in request.headers:
+        return False
+    async for chunk in request.stream():
+        if chunk:
+            return True
+    return False
+
+
+def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Parse one strict JSON text.
+
+    Raises:
+        ProblemError: 400, saying what is wrong and repeating none of it.
+    """
+    try:
+        parsed = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_float,
+            parse_int=_integer,
+        )
+        _check(parsed, depth=MAX_METADATA_DEPTH + 1)
+    except UnicodeDecodeError:
+        raise _malformed("it is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise _malformed(reason) from None
+    except RecursionError:
+        raise _too_deep() from None
+    return parsed
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _malformed("an object has the same key twice")
+    return found
+
+
+def _refuse_constant(_name: str) -> None:
+    raise _malformed("NaN and Infinity are no JSON numbers")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _malformed("a number is too large")
+    return number
+
+
+def _integer(text: str) -> int:
+    # A cheap bound first: int() of thousands of digits is slow by design.
+    if len(text) > len(str(_INTEGER_LIMIT)) + 1:
+        raise _malformed("an integer is beyond 64 bits")
+    number = int(text)
+    if not -_INTEGER_LIMIT <= number < _INTEGER_LIMIT:
+        raise _malformed("an integer is beyond 64 bits")
+    return number
+
+
+def _check(value: object, depth: int) -> None:
+    """Refuse what is too deep, and text that cannot be stored or sent again."""
+    if isinstance(value, str):
+        if "\x00" in value or _has_surrogate(value):
+            raise _malformed("text has a NUL or half a surrogate pair")
+    elif isinstance(value, dict | list):
+        if depth == 0:
+            raise _too_deep()
+        if isinstance(value, dict):
+            for key in value:
+                _check(key, depth)
+        for item in value.values() if isinstance(value, dict) else value:
+            _check(item, depth - 1)
+
+
+def _is_json(request: Request) -> bool:
+    """Tell whether the request says that its body is JSON."""
+    media_type = request.headers.get("content-type", "").partition(";")[0]
+    return media_type.strip().lower() == "application/json"
+
+
+def _has_surrogate(text: str) -> bool:
+    return _SURROGATE.search(text) is not None
+
+
+def _malformed(reason: str) -> ProblemError:
+    return ProblemError(400, "malformed_json", detail=f"The body is refused: {reason}.")
+
+
+def _too_deep() -> ProblemError:
+    return _malformed(f"metadata is nested more than {MAX_METADATA_DEPTH} deep")
+
+
+def _too_large() -> ProblemError:
+    return ProblemError(
+        413,
+        "body_too_large",
+        detail=f"The body is larger than {MAX_BODY_BYTES:,} bytes.",
+        # What is left of the body is not read, so the connection is of no more use.
+        headers={"Connection": "close"},
+    )

@@ -1,0 +1,229 @@
+"""What `/openapi.json` says of each call, beyond what its code shows.
+
+Each constant holds the keyword arguments of one route.
+"""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.errors import MEDIA_TYPE, Problem
+from api.models import AgentInfo, HeartbeatAnswer, RegistrationAnswer
+
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+
+def _problems(**descriptions: str) -> dict[int | str, dict[str, Any]]:
+    """Document the problems of a call: `_404="..."` for each status."""
+    return {
+        int(status[1:]): {
+            "description": description,
+            "content": {MEDIA_TYPE: {"schema": _PROBLEM}},
+        }
+        for status, description in descriptions.items()
+    }
+
+
+_AVAILABLE = _problems(
+    _500="The registry failed; its log says why.",
+    _503="The store does not answer now; nothing was changed. Retry.",
+)
+_UNKNOWN = _problems(_404="No agent is registered under this id: register it again.")
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds to wait before trying again.",
+        "schema": {"type": "integer"},
+    }
+}
+_AVAILABLE[503]["headers"] = _RETRY_AFTER
+
+
+def _link(operation: str, what: str) -> dict[str, Any]:
+    return {
+        "operationId": operation,
+        "parameters": {"agent_id": "$response.body#/agent_id"},
+        "description": what,
+    }
+
+
+_LINKS = {
+    "heartbeat": _link("heartbeat", "Renew the lease of this agent."),
+    "get": _link("get_agent", "Look this agent up."),
+    "deregister": _link("deregister", "Remove this agent."),
+}
+
+_REGISTERED = {
+    "agent_id": "summariser-1",
+    "agent_name": "Summariser",
+    "host": "10.0.0.7",
+    "port": 8001,
+    "ttl_seconds": 60,
+    "metadata": {"skills": ["summarise", "translate"]},
+    "is_alive": True,
+    "status": "alive",
+    "last_heartbeat": "2026-11-22T15:45:00.000000Z",
+    "expires_at": "2026-11-22T15:46:00.000000Z",
+    "registered_at": "2026-11-22T15:45:00.000000Z",
+    "age_seconds": 0.0,
+}
+_ANSWERED = _REGISTERED | {"outcome": "created", "heartbeat_interval_seconds": 20.0}
+
+
+def _example(value: object) -> dict[str, Any]:
+    return {"application/json": {"example": value}}
+
+
+REGISTER: dict[str, Any] = {
+    "tags": ["agents"],
+    "operation_id": "register",
+    "status_code": 201,
+    "response_model": RegistrationAnswer,
+    "response_description": "The agent is new.",
+    "responses": {
+        200: {
+            "model": RegistrationAnswer,
+            "description": "The agent existed; its registration is as asked.",
+            "content": _example(_ANSWERED | {"outcome": "unchanged"}),
+            "links": _LINKS,
+        },
+        201: {
+            "content": _example(_ANSWERED),
+            "headers": {
+                "Location": {
+                    "description": "Path of the agent.",
+                    "schema": {"type": "string"},
+                }
+            },
+            "links": _LINKS,
+        },
+        **_problems(
+            _400="The body is not plain, unambiguous JSON.",
+            _413="The body is too large.",
+            _415="The body is not application/json.",
+            _422="A field is missing, unknown or out of its bounds.",
+        ),
+        **_AVAILABLE,
+    },
+}
+
+HEARTBEAT: dict[str, Any] = {
+    "tags": ["agents"],
+    "operation_id": "heartbeat",
+    "response_model": HeartbeatAnswer,
+    "response_description": "The lease is renewed.",
+    "responses": {
+        200: {
+            "content": _example(
+                {
+                    "agent_id": "summariser-1",
+                    "expires_at": "2026-11-22T15:46:20.000000Z",
+                    "ttl_seconds": 60,
+                    "heartbeat_interval_seconds": 20.0,
+                }
+            )
+        },
+        **_UNKNOWN,
+        **_problems(_422="A heartbeat has no body."),
+        **_AVAILABLE,
+    },
+}
+
+LIST: dict[str, Any] = {
+    "tags": ["agents"],
+    "operation_id": "list_agents",
+    "response_model": list[AgentInfo],
+    "response_description": "The agents that match: alive and late ones, and dead "
+    "ones with include_dead.",
+    "responses": {
+        200: {
+            "content": _example([_REGISTERED]),
+            "headers": {
+                "Link": {
+                    "description": 'With `limit`: the next page, rel="next", '
+                    "when there is one.",
+                    "schema": {"type": "string"},
+                }
+            },
+        },
+        **_problems(_422="A parameter is unknown, given twice or out of its bounds."),
+        **_AVAILABLE,
+    },
+    "openapi_extra": {
+        "parameters": [
+            {
+                "name": "metadata.KEY",
+                "in": "query",
+                "required": False,
+                "description": "Agents whose metadata has this value under KEY: a "
+                "text, a number or true/false as its text, or an array with such "
+                "an element. Several filters must all match.",
+                "schema": {"type": "string"},
+            }
+        ]
+    },
+}
+
+GET: dict[str, Any] = {
+    "tags": ["agents"],
+    "operation_id": "get_agent",
+    "response_model": AgentInfo,
+    "response_description": "The agent, dead or alive.",
+    "responses": {
+        200: {"content": _example(_REGISTERED)},
+        **_UNKNOWN,
+        **_AVAILABLE,
+    },
+}
+
+DEREGISTER: dict[str, Any] = {
+    "tags": ["agents"],
+    "operation_id": "deregister",
+    "status_code": 204,
+    "response_description": "The agent is gone.",
+    "responses": {**_UNKNOWN, **_AVAILABLE},
+}
+
+HEALTH: dict[str, Any] = {
+    "tags": ["registry"],
+    "operation_id": "health",
+    "response_description": "The registry does its work.",
+    "responses": {
+        **_problems(
+            _500="The registry failed; its log says why.",
+            _503="The store does not answer, or the sweep is overdue: `code` says "
+            "which. The members of a healthy answer stand beside the problem's.",
+        ),
+    },
+}
+
+
+def install(app: FastAPI) -> None:
+    """Give `app` the complete description of itself."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _complete(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way
+
+
+def _complete(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+        license_info=app.license_info,
+    )
+    schemas = document["components"]["schemas"]
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["Problem"] = problem
+    # FastAPI's own validation errors are never sent: ours are problems.
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return document

@@ -1,0 +1,96 @@
+"""The calls that find agents: list and get."""
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import Response
+from pydantic import TypeAdapter
+
+from api import describe
+from api.errors import FieldError, ProblemError, agent_not_found, shown
+from api.handover import hand
+from api.models import (
+    AGENT_ID_PATTERN,
+    AgentId,
+    AgentInfo,
+    is_agent_id,
+    json_response,
+)
+from store import AgentFilter, AgentRecord, AgentRegistryRepository
+
+MAX_PAGE = 10_000
+_METADATA = "metadata."
+_PARAMETERS = {"include_dead", "name", "host", "limit", "cursor"}
+_AGENTS = TypeAdapter(list[AgentInfo])
+
+
+def install(app: FastAPI, repo: AgentRegistryRepository) -> None:
+    """Add the calls that read the agents in `repo`."""
+
+    @app.get("/agents", **describe.LIST)
+    async def list_agents(
+        request: Request,
+        *,
+        include_dead: Annotated[bool, Query()] = False,
+        name: Annotated[str | None, Query(max_length=256)] = None,
+        host: Annotated[str | None, Query(max_length=253)] = None,
+        limit: Annotated[int | None, Query(ge=1, le=MAX_PAGE)] = None,
+        cursor: Annotated[str | None, Query(pattern=AGENT_ID_PATTERN)] = None,
+    ) -> Response:
+        """List the agents that match, ordered by id."""
+        wanted = AgentFilter(include_dead, name, host, _metadata_filters(request))
+        now = repo.now()
+        # One row more than asked for tells whether another page follows.
+        fetched = None if limit is None else limit + 1
+        records = await hand(
+            repo, repo.list_page, wanted, now=now, after=cursor, limit=fetched
+        )
+        page = records if limit is None else records[:limit]
+        headers = _next_link(request, page) if len(page) < len(records) else None
+        body = _AGENTS.dump_json([AgentInfo.of(record, now) for record in page])
+        return json_response(body, headers=headers)
+
+    @app.get("/agents/{agent_id}", **describe.GET)
+    async def get(agent_id: AgentId) -> Response:
+        """Tell of one agent, dead or alive."""
+        if not is_agent_id(agent_id):
+            raise agent_not_found()
+        record = await hand(repo, repo.get, agent_id)
+        if record is None:
+            raise agent_not_found()
+        return json_response(AgentInfo.of(record, repo.now()).model_dump_json())
+
+
+def _metadata_filters(request: Request) -> dict[str, str]:
+    """Return the `metadata.KEY` filters.
+
+    Raises:
+        ProblemError: 422 for a parameter that is unknown or given twice. Ignoring
+            a misspelt filter would answer with the whole fleet.
+    """
+    filters: dict[str, str] = {}
+    errors = []
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name, value in request.query_params.multi_items():
+        if given.count(name) > 1:
+            errors.append(FieldError(field=shown(name), reason="is given twice"))
+        elif "\x00" in name + value:
+            errors.append(FieldError(field=shown(name), reason="has a NUL"))
+        elif name.startswith(_METADATA) and len(name) > len(_METADATA):
+            filters[name.removeprefix(_METADATA)] = value
+        elif name not in _PARAMETERS:
+            errors.append(FieldError(field=shown(name), reason="is no filter"))
+    if errors:
+        raise ProblemError(422, "invalid_request", errors=errors)
+    return filters
+
+
+def _next_link(request: Request, page: list[AgentRecord]) -> dict[str, str]:
+    kept = [
+        (name, value)
+        for name, value in request.query_params.multi_items()
+        if name != "cursor"
+    ]
+    query = urlencode([*kept, ("cursor", page[-1].agent_id)])
+    return {"Link": f'</agents?{query}>; rel="next"'}

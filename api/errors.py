@@ -1,0 +1,199 @@
+"""Errors as RFC 9457 problem documents, on every path.
+
+One table maps what the store raises to statuses and codes. A problem never
+repeats a rejected value: neither the caller's logs nor ours should keep it.
+"""
+
+import http
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from store import AgentNotFound, StoreUnavailable, StoreUnusable
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+#: Every `code` a problem may carry, and when. The words are part of the protocol.
+CODES = {
+    "malformed_json": "The body is not JSON as this API takes it.",
+    "invalid_request": "The request is not what this call takes; `errors` says why.",
+    "agent_not_found": "No agent is registered under this id: register it again.",
+    "not_found": "There is nothing at this path.",
+    "method_not_allowed": "This path does not take this method; see Allow.",
+    "body_too_large": "The body is larger than this call takes.",
+    "unsupported_media_type": "The body must be application/json.",
+    "store_unavailable": "The store does not answer now; nothing was changed: retry.",
+    "sweep_overdue": "Expired agents are not being removed.",
+    "internal_error": "The registry failed; its log says why.",
+    "http_error": "The request could not be served.",
+}
+
+#: Seconds after which a caller may try again what the store could not do.
+RETRY_AFTER_SECONDS = 1
+
+
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}|[0-9]{1,5}")
+
+
+class FieldError(BaseModel):
+    """One thing that is wrong with a request."""
+
+    field: str = Field(description="Path of the field, dots between the steps.")
+    reason: str = Field(description="What is wrong with it, without its value.")
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document; `code` is stable, `detail` is for people."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field("about:blank", description="Always about:blank: see `code`.")
+    title: str = Field(description="The status in words.")
+    status: int = Field(description="The HTTP status.")
+    code: str = Field(description="What went wrong, for programs.")
+    detail: str = Field(description="What went wrong, for people.")
+    errors: list[FieldError] | None = Field(
+        default=None, description="Present with invalid_request: each thing wrong."
+    )
+
+
+class ProblemError(HTTPException):
+    """Raise it to answer with a problem."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        *,
+        detail: str | None = None,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail or CODES[code], headers)
+        self.code = code
+        self.errors = errors
+
+
+def shown(name: str) -> str:
+    """Return the name of a field that a caller sent, if it looks like a name.
+
+    Anything else may be a value gone astray, and is not repeated.
+    """
+    return name if _FIELD_NAME.fullmatch(name) else "?"
+
+
+def invalid(field: str, reason: str) -> ProblemError:
+    """Return the problem of one field that is wrong."""
+    return ProblemError(
+        422, "invalid_request", errors=[FieldError(field=field, reason=reason)]
+    )
+
+
+def agent_not_found() -> ProblemError:
+    """Return the problem that tells a client to register again."""
+    return ProblemError(404, "agent_not_found")
+
+
+def problem_response(
+    problem: ProblemError, extensions: Mapping[str, Any] | None = None
+) -> Response:
+    """Render a problem; `extensions` are further members of its document."""
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": http.HTTPStatus(problem.status_code).phrase,
+        "status": problem.status_code,
+        "code": problem.code,
+        "detail": problem.detail,
+    }
+    if problem.errors:
+        document["errors"] = [error.model_dump() for error in problem.errors]
+    document.update(extensions or {})
+    return Response(
+        orjson.dumps(document),
+        status_code=problem.status_code,
+        headers=problem.headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem."""
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(RequestValidationError, _answer_invalid_request)
+    app.add_exception_handler(AgentNotFound, _answer_agent_not_found)
+    app.add_exception_handler(StoreUnavailable, _answer_store_fault)
+    app.add_exception_handler(StoreUnusable, _answer_store_fault)
+    app.add_exception_handler(Exception, _answer_internal_error)
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    if isinstance(error, ProblemError):
+        return problem_response(error)
+    assert isinstance(error, HTTPException)  # noqa: S101 - as registered
+    status = error.status_code
+    if status == http.HTTPStatus.METHOD_NOT_ALLOWED:
+        allow = ", ".join(sorted(_allowed_methods(request)))
+        return problem_response(
+            ProblemError(status, "method_not_allowed", headers={"Allow": allow})
+        )
+    code = "not_found" if status == http.HTTPStatus.NOT_FOUND else "http_error"
+    return problem_response(ProblemError(status, code, headers=error.headers))
+
+
+def _allowed_methods(request: Request) -> Iterable[str]:
+    """Collect the methods of every route at this path; Starlette names only one."""
+    return {
+        method
+        for route in request.app.routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in getattr(route, "methods", None) or ()
+    }
+
+
+async def _answer_invalid_request(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as registered
+    errors = [_field_error(found) for found in error.errors()]
+    return problem_response(ProblemError(422, "invalid_request", errors=errors))
+
+
+def _field_error(error: Mapping[str, Any]) -> FieldError:
+    _part_of_request, *steps = error["loc"]
+    field = ".".join(shown(str(step)) for step in steps)
+    return FieldError(field=field, reason=error["msg"])
+
+
+async def _answer_agent_not_found(_request: Request, _error: Exception) -> Response:
+    return problem_response(agent_not_found())
+
+
+async def _answer_store_fault(request: Request, error: Exception) -> Response:
+    log.warning(
+        "%s %s was not served: %s",
+        request.method,
+        request.scope["route"].path,
+        error,
+        extra={"action": "store_unavailable"},
+    )
+    return problem_response(
+        ProblemError(
+            503,
+            "store_unavailable",
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+        )
+    )
+
+
+async def _answer_internal_error(_request: Request, _error: Exception) -> Response:
+    # Starlette raises the error again behind this answer: the server logs it.
+    return problem_response(ProblemError(500, "internal_error"))

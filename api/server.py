@@ -1,0 +1,107 @@
+"""The HTTP facade as one application."""
+
+import importlib.metadata
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import agents, describe, discovery, docs, errors, health
+from api.body import StrictRoute
+from api.health import SweepHealth
+from api.models import TtlLimits
+from store import AgentRegistryRepository, RegistryDatabase, create_storage_backend
+
+_DESCRIPTION = """
+An agent **registers** with a TTL, **beats** every third of it, is **listed** while
+its lease is valid, and **expires** when it falls silent. Every error is an
+[RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem with a stable `code`.
+"""
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def no_sweep() -> SweepHealth | None:
+    """Report that no scheduler runs here."""
+    return None
+
+
+class AgentRegistryServer:
+    """Serves one registry over HTTP.
+
+    Args:
+        registry_url: the store, as `create_storage_backend` takes it; opened on
+            first use, and closed when the application's lifespan ends.
+        repo: serve this repository instead; it stays the caller's to close.
+        ttl: the TTLs that are granted.
+        sweep: reports how the sweep goes; None where no scheduler runs.
+        lifespan: what runs around serving, where the ASGI server has a lifespan.
+    """
+
+    def __init__(
+        self,
+        registry_url: str,
+        repo: AgentRegistryRepository | None = None,
+        *,
+        ttl: TtlLimits = TtlLimits(),  # noqa: B008 - immutable
+        sweep: Callable[[], SweepHealth | None] = no_sweep,
+        lifespan: Lifespan | None = None,
+    ) -> None:
+        if repo is None:
+            repo, database = create_storage_backend(registry_url)
+            lifespan = lifespan or _closing(database)
+        self._repo = repo
+        self._ttl = ttl
+        self._sweep = sweep
+        self._lifespan = lifespan
+
+    def create_app(self) -> FastAPI:
+        """Return an application that serves the registry; opens nothing yet."""
+        started = time.monotonic()
+        app = FastAPI(
+            title="agent-registry",
+            version=_version(),
+            summary="Which agents are alive, and where.",
+            description=_DESCRIPTION,
+            license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            lifespan=self._lifespan,
+        )
+        app.router.route_class = StrictRoute
+        errors.install(app)
+        agents.install(app, self._repo, self._ttl)
+        discovery.install(app, self._repo)
+        health.install(
+            app,
+            self._repo,
+            version=app.version,
+            uptime_seconds=lambda: time.monotonic() - started,
+            sweep=self._sweep,
+        )
+        docs.install(app)
+        describe.install(app)
+        return app
+
+
+def _closing(database: RegistryDatabase) -> Lifespan:
+    """Return a lifespan that closes a database of the application's own."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        database.open()
+        try:
+            yield
+        finally:
+            database.close()
+
+    return lifespan
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("agent-registry")
+    except importlib.metadata.PackageNotFoundError:  # run from a bare checkout
+        return "unknown"

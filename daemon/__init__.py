@@ -1,0 +1,1 @@
+"""The process: configuration, composition, scheduler, listener, signals, systemd."""

@@ -1,0 +1,213 @@
+"""The daemon, composed: the only place that knows all of its parts."""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import AgentRegistryServer
+from api.health import SweepHealth
+from api.models import TtlLimits
+from api.server import Lifespan
+from daemon.cleanups import CleanUps
+from daemon.config import Config
+from daemon.expiry import ExpirySweep
+from daemon.listener import HttpListener, bind
+from daemon.lock import DaemonLock, LockHeld
+from daemon.scheduler import EXPIRY_JOB, WATCHDOG_JOB, create_scheduler, every
+from daemon.systemd import Notifier, Watchdog
+from store import Storage, StoreUnusable, create_storage_backend
+
+log = logging.getLogger(__name__)
+
+#: Feeds in each of systemd's watchdog periods: one may be late.
+_FEEDS_PER_PERIOD = 3
+
+
+class StartupFailed(Exception):
+    """The daemon cannot start; the text names the cause and the key.
+
+    Attributes:
+        lasting: starting again cannot help before somebody changes something.
+    """
+
+    def __init__(self, reason: str, *, lasting: bool) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
+
+
+class RegistryDaemon:
+    """One registry as a process: bind, store, scheduler, serve, ready.
+
+    Stopping undoes exactly that, in reverse. Nothing is opened before `start`.
+    """
+
+    def __init__(self, config: Config, notifier: Notifier | None = None) -> None:
+        self._config = config
+        self._notifier = notifier or Notifier()
+        self._storage = _storage(config)
+        self._sweep = ExpirySweep(
+            self._storage.agents,
+            interval_seconds=config.leases.sweep_interval_seconds,
+        )
+        self._scheduler = create_scheduler()
+        self._cleanups = CleanUps()
+        self._over = threading.Event()
+        self._died = False
+        #: Where the daemon listens, once started: host and port.
+        self.address: tuple[str, int] = (config.server.host, config.server.port)
+
+    def start(self) -> None:
+        """Start serving; returns once requests are answered.
+
+        Raises:
+            StartupFailed: something is in the way; what was done is undone.
+        """
+        try:
+            bound = self._bind()
+            self._open_store()
+            self._start_scheduler()
+            self._serve(bound)
+            self._announce()
+        except BaseException:
+            self._cleanups.unwind()
+            raise
+
+    def wait(self) -> None:
+        """Wait until `finish` is called, or serving ends by itself."""
+        self._over.wait()
+
+    def finish(self) -> None:
+        """End `wait`; safe in a signal handler and from any thread."""
+        self._over.set()
+
+    def stop(self) -> bool:
+        """Undo what `start` did; tell whether all went well."""
+        failed = self._cleanups.unwind()
+        log.info("Stopped", extra={"action": "stopped"})
+        return not failed and not self._died
+
+    def create_asgi_app(self) -> FastAPI:
+        """Return the application for another ASGI server.
+
+        Its lifespan starts and stops all but the listener.
+        """
+
+        @asynccontextmanager
+        async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+            try:
+                await asyncio.to_thread(self._open_store)
+                self._start_scheduler()
+                yield
+            finally:
+                await asyncio.to_thread(self._cleanups.unwind)
+
+        return self._server(lifespan=lifespan).create_app()
+
+    def _bind(self) -> socket.socket:
+        server = self._config.server
+        try:
+            bound = bind(server.host, server.port)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StartupFailed(
+                f"cannot listen on {server.host} port {server.port}: {reason} "
+                "(server.host, server.port)",
+                lasting=False,
+            ) from error
+        self._cleanups.push("socket", bound.close)
+        self.address = bound.getsockname()[:2]
+        return bound
+
+    def _open_store(self) -> None:
+        database = self._storage.database
+        try:
+            database.check()
+            lock = DaemonLock(database.lock_path)
+            lock.acquire()
+            self._cleanups.push("lock", lock.release)
+            database.open()
+        except LockHeld as holder:
+            raise StartupFailed(
+                f"{database.location} is served by {holder} (store.url)", lasting=True
+            ) from holder
+        except (StoreUnusable, OSError) as error:
+            raise StartupFailed(f"{error} (store.url)", lasting=True) from error
+        self._cleanups.push("store", database.close)
+        self._cleanups.push("checkpoint", database.checkpoint)
+
+    def _start_scheduler(self) -> None:
+        every(
+            self._scheduler,
+            self._sweep.interval_seconds,
+            EXPIRY_JOB,
+            self._sweep.run,
+        )
+        self._scheduler.start()
+        self._cleanups.push("scheduler", self._scheduler.shutdown)
+
+    def _serve(self, bound: socket.socket) -> None:
+        listener = HttpListener(
+            self._server().create_app(),
+            bound,
+            keep_alive_seconds=self._config.server.keep_alive_seconds,
+            drain_seconds=self._config.server.drain_seconds,
+            on_death=self._serving_died,
+        )
+        listener.start()
+        self._cleanups.push("listener", listener.stop)
+        if self._notifier.watchdog_seconds:
+            watchdog = Watchdog(self._notifier, listener.call_soon)
+            seconds = self._notifier.watchdog_seconds / _FEEDS_PER_PERIOD
+            every(self._scheduler, seconds, WATCHDOG_JOB, watchdog.feed)
+
+    def _announce(self) -> None:
+        self._notifier.ready()
+        self._cleanups.push("readiness", self._notifier.stopping)
+        host, port = self.address
+        log.info(
+            "Ready on http://%s:%d, pid %d, agents in %s",
+            f"[{host}]" if ":" in host else host,
+            port,
+            os.getpid(),
+            self._storage.database.location,
+            extra={"action": "ready"},
+        )
+
+    def _serving_died(self) -> None:
+        self._died = True
+        log.critical("Serving ended by itself", extra={"action": "listener_died"})
+        self.finish()
+
+    def _server(self, lifespan: Lifespan | None = None) -> AgentRegistryServer:
+        leases = self._config.leases
+        return AgentRegistryServer(
+            self._config.store.url,
+            self._storage.agents,
+            ttl=TtlLimits(
+                leases.default_ttl_seconds,
+                leases.min_ttl_seconds,
+                leases.max_ttl_seconds,
+            ),
+            sweep=self._sweep_health,
+            lifespan=lifespan,
+        )
+
+    def _sweep_health(self) -> SweepHealth | None:
+        return self._sweep.health() if self._scheduler.running else None
+
+
+def _storage(config: Config) -> Storage:
+    try:
+        return create_storage_backend(
+            config.store.url,
+            synchronous=config.store.synchronous,
+            reader_threads=config.store.reader_threads,
+        )
+    except StoreUnusable as error:
+        raise StartupFailed(f"{error} (store.url)", lasting=True) from error

@@ -1,0 +1,169 @@
+"""The configuration: a file, the environment over it, defaults under both.
+
+`config.toml` in the repository's root shows every key with its default.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+PREFIX = "AGENT_REGISTRY_"
+#: Variables with our prefix that are no keys: the file's name, and the clients' own.
+_NO_KEYS = {f"{PREFIX}CONFIG", f"{PREFIX}URL", f"{PREFIX}TOKEN"}
+_DEFAULT_FILE = Path("config.toml")
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text names the key and its source."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerConfig(_Section):
+    """Where the registry listens, and for how long it keeps and drains."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int = Field(default=8790, ge=0, le=65_535)
+    keep_alive_seconds: PositiveInt = 75
+    drain_seconds: PositiveInt = 10
+
+
+class StoreConfig(_Section):
+    """Where records are kept, and how safely."""
+
+    url: str = "sqlite:///agent-registry.db"
+    synchronous: Literal["full", "normal"] = "full"
+    reader_threads: int = Field(default=4, ge=1, le=64)
+
+
+class LeasesConfig(_Section):
+    """Which TTLs are granted, and how often expired agents are removed."""
+
+    default_ttl_seconds: PositiveInt = 60
+    min_ttl_seconds: PositiveInt = 1
+    max_ttl_seconds: PositiveInt = 86_400
+    sweep_interval_seconds: PositiveFloat = 60
+
+    @model_validator(mode="after")
+    def _bounds_hold_the_default(self) -> Self:
+        if not self.min_ttl_seconds <= self.default_ttl_seconds <= self.max_ttl_seconds:
+            raise ValueError(
+                "min_ttl_seconds <= default_ttl_seconds <= max_ttl_seconds must hold"
+            )
+        return self
+
+
+class LogConfig(_Section):
+    """What is logged, and how a line looks."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json", "journald"] = "auto"
+
+
+class Config(BaseSettings):
+    """The whole configuration, frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+    )
+
+    server: ServerConfig = ServerConfig()
+    store: StoreConfig = StoreConfig()
+    leases: LeasesConfig = LeasesConfig()
+    log: LogConfig = LogConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is given
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment beat what `load_config` read from the file."""
+        return env_settings, init_settings
+
+
+def load_config(file: Path | None = None) -> Config:
+    """Read the configuration.
+
+    Args:
+        file: the file to read; otherwise the one `AGENT_REGISTRY_CONFIG` names,
+            else `config.toml` in the working directory if there is one.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, or a key is unknown or wrong.
+    """
+    _refuse_unknown_variables()
+    found = _find(file)
+    written = _read(found) if found else {}
+    try:
+        return Config(**written)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_sentences(error, found))) from None
+
+
+def _find(file: Path | None) -> Path | None:
+    named = file or os.environ.get(f"{PREFIX}CONFIG")
+    if named:
+        return Path(named)
+    return _DEFAULT_FILE if _DEFAULT_FILE.exists() else None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not TOML: {error}") from error
+
+
+def _refuse_unknown_variables() -> None:
+    known = {
+        _variable(section, key)
+        for section, field in Config.model_fields.items()
+        for key in field.default.model_fields_set
+        | set(type(field.default).model_fields)
+    }
+    for variable in sorted(os.environ):
+        if variable.startswith(PREFIX) and variable not in known | _NO_KEYS:
+            raise ConfigError(f"the environment variable {variable} is no known key")
+
+
+def _variable(*key: object) -> str:
+    return PREFIX + "__".join(str(step).upper() for step in key)
+
+
+def _sentences(error: ValidationError, file: Path | None) -> Iterator[str]:
+    for found in error.errors():
+        key = ".".join(str(step) for step in found["loc"])
+        variable = _variable(*found["loc"])
+        source = variable if variable in os.environ else str(file or "the defaults")
+        reason = (
+            "is no known key" if found["type"] == "extra_forbidden" else found["msg"]
+        )
+        yield f"{key}: {reason} (from {source})"

@@ -1,0 +1,72 @@
+"""The sweep: the scheduled step that removes expired agents."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from api.health import SweepHealth
+from store import AgentRegistryRepository
+
+log = logging.getLogger(__name__)
+
+#: Intervals without a good sweep after which `/health` turns red.
+OVERDUE_INTERVALS = 3
+
+
+class ExpirySweep:
+    """Removes expired agents, and knows how that went.
+
+    Its age is judged on a monotonic clock: the wall clock may be stepped.
+    """
+
+    def __init__(
+        self,
+        repo: AgentRegistryRepository,
+        *,
+        interval_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.interval_seconds = interval_seconds
+        self._repo = repo
+        self._monotonic = monotonic
+        self._good_since = monotonic()
+        self._finished_at: datetime | None = None
+        self._removed = 0
+        self._runs = 0
+        self._failures = 0
+        self._last_error: str | None = None
+
+    def run(self) -> None:
+        """Sweep once. A failure is logged and counted; the next run catches up."""
+        self._runs += 1
+        try:
+            self._removed = self._repo.delete_expired()
+        except Exception as error:
+            self._failures += 1
+            self._last_error = type(error).__name__
+            log.exception("The sweep failed", extra={"action": "sweep_failed"})
+            return
+        self._finished_at = self._repo.now()
+        self._good_since = self._monotonic()
+        self._last_error = None
+        log.log(
+            logging.INFO if self._removed else logging.DEBUG,
+            "The sweep removed %d expired agents",
+            self._removed,
+            extra={"action": "swept", "removed": self._removed},
+        )
+
+    def health(self) -> SweepHealth:
+        """Report how the sweep goes."""
+        age_seconds = self._monotonic() - self._good_since
+        return SweepHealth(
+            interval_seconds=self.interval_seconds,
+            last_finished_at=self._finished_at,
+            age_seconds=round(age_seconds, 3),
+            removed=self._removed,
+            runs=self._runs,
+            failures=self._failures,
+            last_error=self._last_error,
+            overdue=age_seconds > OVERDUE_INTERVALS * self.interval_seconds,
+        )

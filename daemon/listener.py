@@ -1,0 +1,122 @@
+"""The socket, and the thread that serves HTTP on it."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+_BACKLOG = 2048
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at the address; port 0 takes a free one.
+
+    Connections queue from here on, before anything serves them.
+
+    Raises:
+        OSError: the address is taken, not ours, or cannot be resolved.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(_BACKLOG)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it serves."""
+
+    def __init__(self, config: uvicorn.Config, serving: threading.Event) -> None:
+        super().__init__(config)
+        self._serving = serving
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.loop = asyncio.get_running_loop()
+        self._serving.set()
+
+
+class HttpListener:
+    """Serves an application in a thread of its own, on a socket that is bound.
+
+    In the main thread uvicorn would take the signals, and after draining raise
+    SIGTERM again: the clean-ups of everything else would never run.
+
+    Args:
+        app: the application; its lifespan is not run.
+        bound: the listening socket; it stays the caller's to close.
+        keep_alive_seconds: how long an idle connection is kept. It should exceed
+            a beat interval, or every beat opens a connection.
+        drain_seconds: how long `stop` waits for requests in flight.
+        on_death: called when serving ends without `stop`.
+    """
+
+    def __init__(
+        self,
+        app: FastAPI,
+        bound: socket.socket,
+        *,
+        keep_alive_seconds: int,
+        drain_seconds: int,
+        on_death: Callable[[], None],
+    ) -> None:
+        self._bound = bound
+        self._on_death = on_death
+        self._stopping = False
+        self._serving = threading.Event()
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=keep_alive_seconds,
+                timeout_graceful_shutdown=drain_seconds,
+                backlog=_BACKLOG,
+            ),
+            self._serving,
+        )
+        self._thread = threading.Thread(
+            target=self._serve, name="http-listener", daemon=True
+        )
+
+    def start(self) -> None:
+        """Serve; returns once requests are answered."""
+        self._thread.start()
+        self._serving.wait()
+
+    def stop(self) -> None:
+        """Stop accepting, finish what is in flight, and end the thread."""
+        self._stopping = True
+        self._server.should_exit = True
+        self._thread.join()
+
+    def call_soon(self, call: Callable[[], Any]) -> None:
+        """Run `call` on the event loop, as soon as it turns."""
+        if self._server.loop is not None and not self._stopping:
+            self._server.loop.call_soon_threadsafe(call)
+
+    def _serve(self) -> None:
+        try:
+            self._server.run(sockets=[self._bound])
+        finally:
+            self._serving.set()
+            if not self._stopping:
+                self._on_death()

@@ -1,0 +1,48 @@
+"""One daemon a database: an exclusive lock on a file beside it."""
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from store.clock import utcnow
+
+
+class LockHeld(Exception):
+    """Another daemon serves the database; the text names it."""
+
+
+class DaemonLock:
+    """An exclusive `flock` that the kernel lets go of when the process ends.
+
+    The file stays: removing it would let two daemons lock two files of one name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock, and write into the file who holds it.
+
+        Raises:
+            LockHeld: another daemon has it.
+            OSError: the file cannot be made or written.
+        """
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise LockHeld(holder or "another agent-registryd") from None
+        os.truncate(descriptor, 0)
+        me = f"agent-registryd, pid {os.getpid()} on {socket.gethostname()}"
+        os.write(descriptor, f"{me}, since {utcnow():%Y-%m-%dT%H:%M:%SZ}\n".encode())
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,192 @@
+"""The contract every store keeps, and the errors it speaks in."""
+
+import abc
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, ParamSpec, TypeVar
+
+from store.clock import Clock, utcnow
+from store.leases import Status
+from store.models import AgentRecord
+from store.registration import Registration
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class StoreError(Exception):
+    """Root of everything a store raises on purpose."""
+
+
+class AgentNotFound(StoreError):
+    """No agent is registered under this id."""
+
+
+class AgentAlreadyExists(StoreError):
+    """An agent is already stored under this id."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot answer now; nothing was changed, and a retry may succeed."""
+
+
+class StoreUnusable(StoreError):
+    """The database is not one this program may use; only an operator can mend it."""
+
+
+class AgentFilter(NamedTuple):
+    """Which agents a listing shows; a field that is None filters nothing."""
+
+    include_dead: bool = False
+    name: str | None = None
+    host: str | None = None
+    #: Every pair must match: a scalar whose text is the value (`true`, `2`,
+    #: `gpu`), or an array with such an element.
+    metadata: Mapping[str, str] = {}
+
+
+class RegistryDatabase(abc.ABC):
+    """The resource behind a repository: what opens, checkpoints and closes.
+
+    Opening is optional: the first call of the repository opens it too. A daemon
+    opens it, to learn at start what is wrong.
+    """
+
+    #: Where it is, for people: a path or an address, never a secret.
+    location: str
+    #: A file beside the database. Whoever locks it is its one daemon.
+    lock_path: Path
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Return when the database can be opened or made; touch nothing.
+
+        Raises:
+            StoreUnusable: it is unreadable, foreign, or of a newer program.
+        """
+
+    @abc.abstractmethod
+    def open(self) -> None:
+        """Open the database, making what is missing. Opening twice is opening once.
+
+        Raises:
+            StoreUnusable: it is unreadable, foreign, or of a newer program.
+        """
+
+    @abc.abstractmethod
+    def checkpoint(self) -> None:
+        """Move what is committed from the log into the database proper.
+
+        Raises:
+            StoreUnavailable: it could not be done now; nothing is lost.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Finish what was accepted, then let go of threads and files.
+
+        Closing twice is closing once; a closed database opens again by `open`.
+        """
+
+
+class AgentRegistryRepository(abc.ABC):
+    """Where agent records are kept.
+
+    Every method is synchronous, atomic, and safe to call from any thread; when a
+    writing method returns, its change is committed. Each reads the clock at most
+    once. Any of them may raise `StoreUnavailable`, having changed nothing.
+    """
+
+    def __init__(self, clock: Clock = utcnow) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        """Return the instant at which this repository judges leases."""
+        return self._clock()
+
+    def submit(
+        self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> "Future[T]":
+        """Start one of this repository's own methods without waiting for it.
+
+        The future carries what `method` returns or raises. Here the method runs
+        before this returns, which is right for a store that never blocks.
+        """
+        future: Future[T] = Future()
+        try:
+            future.set_result(method(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - the future carries it
+            future.set_exception(error)
+        return future
+
+    @abc.abstractmethod
+    def add(self, record: AgentRecord) -> AgentRecord:
+        """Store a new row exactly as given, and return it.
+
+        Raises:
+            AgentAlreadyExists: the id is taken, by a living agent or a dead one.
+        """
+
+    @abc.abstractmethod
+    def register(self, record: AgentRecord) -> Registration:
+        """Make `record` the complete registration of its agent; renew its lease.
+
+        The record's own instants are ignored. `registered_at` is kept while the
+        agent lives; a dead agent that was not swept yet is revived: it starts a
+        new life, as a new one does. Idempotent but for the lease.
+        """
+
+    @abc.abstractmethod
+    def get(self, agent_id: str) -> AgentRecord | None:
+        """Return the agent's row, dead or alive; None when there is none."""
+
+    @abc.abstractmethod
+    def list_all(
+        self,
+        include_dead: bool = False,  # noqa: FBT001, FBT002 - fixed by the contract
+    ) -> list[AgentRecord]:
+        """Return the living agents, or all of them, ordered by id."""
+
+    @abc.abstractmethod
+    def list_page(
+        self,
+        agents: AgentFilter,
+        *,
+        now: datetime,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[AgentRecord]:
+        """Return the agents that match, judged at `now`, ordered by id.
+
+        The answer is one consistent snapshot: at most `limit` rows, all of them
+        behind the id `after`. Ids are compared by code point.
+        """
+
+    @abc.abstractmethod
+    def count_by_status(self, now: datetime) -> dict[Status, int]:
+        """Return how many agents are in each status at `now`, zeros included."""
+
+    @abc.abstractmethod
+    def update_heartbeat(self, agent_id: str) -> AgentRecord:
+        """Renew the agent's lease from now, and return its row.
+
+        Revives a dead agent that was not swept yet; never creates one.
+
+        Raises:
+            AgentNotFound: nothing is stored under the id.
+        """
+
+    @abc.abstractmethod
+    def delete(self, agent_id: str) -> bool:
+        """Remove the agent, dead or alive; tell whether it was there."""
+
+    @abc.abstractmethod
+    def delete_expired(self) -> int:
+        """Remove every agent that is dead now, and return how many they were.
+
+        Works in chunks. Each is atomic and checks the deadline as it removes, so
+        a heartbeat committed before it wins, and every row is removed exactly
+        once, however many sweep at the same time.
+        """

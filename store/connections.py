@@ -1,0 +1,119 @@
+"""One SQLite file, and the threads that hold its connections."""
+
+import threading
+import weakref
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from peewee import SqliteDatabase
+
+from store import schema
+from store.base import RegistryDatabase, StoreUnavailable, StoreUnusable
+from store.readers import Readers
+from store.writer import Lane, Writer
+
+#: How long a connection waits for another process's lock before it gives up.
+_BUSY_SECONDS = 0.5
+
+
+class SqliteRegistryDatabase(RegistryDatabase):
+    """One SQLite file, one writing connection, and a few that read.
+
+    Args:
+        path: the file; made when missing.
+        synchronous: "full" or "normal", as in SQLite's PRAGMA synchronous.
+        reader_threads: how many calls may read at the same time.
+    """
+
+    def __init__(
+        self, path: Path, *, synchronous: str = "full", reader_threads: int = 4
+    ) -> None:
+        self.location = str(path)
+        # One lock a file, by whatever links it is reached.
+        self.lock_path = Path(f"{path.resolve()}.lock")
+        self._path = path
+        self._reader_threads = reader_threads
+        #: For the writer's thread alone, and for the readers' threads.
+        self.writing = self._connections(synchronous=synchronous)
+        # Only the connection that writes may checkpoint: SQLite up to 3.51.2 can
+        # lose committed data when one commits as another checkpoints.
+        self.reading = self._connections(query_only=1, wal_autocheckpoint=0)
+        self._opening = threading.Lock()
+        self._threads: tuple[Writer, Readers] | None = None
+        self._closed = False
+        self._let_go: Callable[[], object] = lambda: None
+
+    @property
+    def writer(self) -> Writer:
+        """The thread that writes; the first call opens the database."""
+        return self._opened()[0]
+
+    @property
+    def readers(self) -> Readers:
+        """The threads that read; the first call opens the database."""
+        return self._opened()[1]
+
+    def check(self) -> None:
+        """See `RegistryDatabase`."""
+        schema.check(self._path)
+
+    def open(self) -> None:
+        """See `RegistryDatabase`."""
+        with self._opening:
+            self._closed = False
+        self._opened()
+
+    def checkpoint(self) -> None:
+        """See `RegistryDatabase`."""
+        writer = self.writer
+        writer.submit(
+            Lane.MAINTENANCE,
+            partial(self.writing.execute_sql, "PRAGMA wal_checkpoint(TRUNCATE)"),
+        ).result()
+
+    def close(self) -> None:
+        """See `RegistryDatabase`."""
+        with self._opening:
+            self._closed = True
+            self._threads = None
+            self._let_go()
+
+    def _opened(self) -> tuple[Writer, Readers]:
+        if self._threads is not None:
+            return self._threads
+        with self._opening:
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
+            if self._threads is None:
+                self._threads = self._start()
+            return self._threads
+
+    def _start(self) -> tuple[Writer, Readers]:
+        self.check()
+        writer = Writer(self.writing)
+        try:
+            writer.submit(
+                Lane.MAINTENANCE, partial(schema.create, self.writing)
+            ).result()
+        except StoreUnavailable as error:
+            writer.close()
+            raise StoreUnusable(
+                f"{self._path} cannot be opened: {error.__cause__ or error}"
+            ) from error
+        except BaseException:
+            writer.close()
+            raise
+        readers = Readers(self.reading, self._reader_threads)
+        # Also when nobody calls close(): as the owner is collected, or at exit.
+        self._let_go = weakref.finalize(self, _close_both, writer, readers)
+        return writer, readers
+
+    def _connections(self, **pragmas: object) -> SqliteDatabase:
+        return SqliteDatabase(str(self._path), pragmas=pragmas, timeout=_BUSY_SECONDS)
+
+
+def _close_both(writer: Writer, readers: Readers) -> None:
+    # The writer last: the last connection to go takes the log into the database.
+    readers.close()
+    writer.close()

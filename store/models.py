@@ -1,0 +1,126 @@
+"""The row: what the registry believes of one agent."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from peewee import CharField, Field, FieldAccessor, IntegerField, Model
+
+from store.clock import utcnow
+from store.leases import deadline, is_expired
+
+if TYPE_CHECKING:  # Peewee's fields are generic for type checkers only
+    _Instants = Field[datetime]
+    _JsonObjects = Field[dict[str, Any]]
+else:
+    _Instants = _JsonObjects = Field
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(instant: datetime) -> int:
+    """Return an aware instant as whole microseconds since 1970-01-01T00:00Z."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the aware UTC instant of `to_micros`."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+class _InstantAccessor(FieldAccessor):
+    """Keep every instant on a record aware and in UTC; a naive one is UTC."""
+
+    def __set__(self, instance: Model, value: datetime | None) -> None:
+        if value is not None:
+            aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+            value = aware.astimezone(UTC)
+        super().__set__(instance, value)
+
+
+class InstantField(_Instants):
+    """An instant: integer epoch microseconds in the row, aware UTC in Python.
+
+    Integers compare alike on every database; text and session time zones do not.
+    """
+
+    field_type = "BIGINT"
+    accessor_class = _InstantAccessor
+
+    def db_value(self, value: datetime | int | None) -> int | None:
+        """Return what the row stores; an integer is taken as stored already."""
+        return to_micros(value) if isinstance(value, datetime) else value
+
+    def python_value(self, value: int | None) -> datetime | None:
+        """Return the instant of a stored integer."""
+        return None if value is None else from_micros(value)
+
+
+class JsonObjectField(_JsonObjects):
+    """A JSON object, stored as compact text.
+
+    Peewee's own JSONField needs its model bound to a database; ours never is.
+    """
+
+    field_type = "TEXT"
+
+    def db_value(self, value: dict[str, Any]) -> str:
+        """Return the object as compact JSON text."""
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+    def python_value(self, value: str) -> dict[str, Any]:
+        """Return the object of the stored text."""
+        loaded: dict[str, Any] = json.loads(value)
+        return loaded
+
+
+class AgentRecord(Model):
+    """One registered agent and its lease.
+
+    The model is bound to no database, so that several registries fit into one
+    process: build queries on it and execute them on a repository's database.
+    Built without instants, a record starts its lease now; built without
+    `expires_at`, it expires one TTL after `last_heartbeat`.
+    """
+
+    #: Who: unique in the registry, chosen by the agent.
+    agent_id = CharField(max_length=255, primary_key=True)
+    #: What: shared by all agents that do the same work.
+    agent_name = CharField(max_length=256)
+    #: Where others reach it: a DNS name or an IP literal, and a port.
+    host = CharField(max_length=256)
+    port = IntegerField()
+    #: Seconds a lease lasts after each renewal.
+    ttl_seconds = IntegerField(default=60)
+    #: Whatever the agent says of itself; at most 4,000 bytes of JSON.
+    metadata = JsonObjectField(default=dict)
+    #: When the registry last heard the agent.
+    last_heartbeat = InstantField(index=True)
+    #: When its present life began.
+    registered_at = InstantField()
+    #: When its lease runs out; indexed, so that a sweep reads what it removes.
+    expires_at = InstantField(index=True)
+
+    class Meta:
+        """The table."""
+
+        table_name = "agents"
+        legacy_table_names = False
+        # Finding who does some work is the question asked most; an index that no
+        # heartbeat touches answers it in the order of ids.
+        indexes = ((("agent_name", "agent_id"), False),)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as in peewee
+        super().__init__(*args, **kwargs)
+        missing = {"last_heartbeat", "registered_at", "expires_at"} - set(self.__data__)
+        if "last_heartbeat" in missing:
+            self.last_heartbeat = utcnow()
+        if "registered_at" in missing:
+            self.registered_at = self.last_heartbeat
+        if "expires_at" in missing:
+            self.expires_at = deadline(self.last_heartbeat, self.ttl_seconds)
+
+    def is_alive(self, now: datetime | None = None) -> bool:
+        """Tell whether the lease is valid at `now`, by default at this moment."""
+        return not is_expired(self.expires_at, utcnow() if now is None else now)

@@ -1,0 +1,57 @@
+"""The rule of registering: what an agent asks for, against what is known of it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from store import leases
+from store.models import AgentRecord
+
+
+class Outcome(StrEnum):
+    """What a registration did."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    REVIVED = "revived"
+
+
+class Registration(NamedTuple):
+    """The answer to `register`: what it did, and the row as it now stands."""
+
+    outcome: Outcome
+    record: AgentRecord
+
+
+_DESIRED = ("agent_name", "host", "port", "ttl_seconds", "metadata")
+
+
+def register(
+    known: AgentRecord | None, wanted: AgentRecord, now: datetime
+) -> Registration:
+    """Return the row that should stand after `wanted` registers at `now`.
+
+    `wanted` is complete: what it leaves out is gone. Its own instants are ignored.
+    """
+    outcome = _outcome(known, wanted, now)
+    living = known if outcome in (Outcome.UPDATED, Outcome.UNCHANGED) else None
+    last_heartbeat = leases.renewed(living.last_heartbeat, now) if living else now
+    record = AgentRecord(
+        agent_id=wanted.agent_id,
+        **{field: getattr(wanted, field) for field in _DESIRED},
+        last_heartbeat=last_heartbeat,
+        registered_at=living.registered_at if living else now,
+        expires_at=leases.deadline(last_heartbeat, wanted.ttl_seconds),
+    )
+    return Registration(outcome, record)
+
+
+def _outcome(known: AgentRecord | None, wanted: AgentRecord, now: datetime) -> Outcome:
+    if known is None:
+        return Outcome.CREATED
+    if not known.is_alive(now):
+        return Outcome.REVIVED
+    if all(getattr(known, field) == getattr(wanted, field) for field in _DESIRED):
+        return Outcome.UNCHANGED
+    return Outcome.UPDATED

@@ -1,0 +1,83 @@
+"""What a registry's SQLite file looks like, and whether a file is one.
+
+The file is judged by its first 100 bytes, read as bytes: opening a foreign
+database with SQLite, even to look, may already change it. (Offsets: "The
+Database Header" in SQLite's file format documentation.)
+"""
+
+import struct
+from pathlib import Path
+
+from peewee import SchemaManager, SqliteDatabase
+
+from store.base import StoreUnusable
+from store.models import AgentRecord
+
+#: Marks a file as ours in its header: "AREG".
+APPLICATION_ID = 0x41524547
+#: The layout this program writes and reads.
+SCHEMA_VERSION = 1
+
+_MAGIC = b"SQLite format 3\x00"
+_HEADER_SIZE = 100
+_VERSION_OFFSET = 60
+_APPLICATION_ID_OFFSET = 68
+
+
+def check(path: Path) -> None:
+    """Return when `path` is a registry's database, or none is there yet.
+
+    Touches nothing.
+
+    Raises:
+        StoreUnusable: the file is unreadable, foreign, or of a newer program.
+    """
+    header = _read_header(path)
+    if not header:
+        return
+    if len(header) < _HEADER_SIZE or not header.startswith(_MAGIC):
+        raise StoreUnusable(f"{path} is not a SQLite database")
+    (application_id,) = struct.unpack_from(">I", header, _APPLICATION_ID_OFFSET)
+    if application_id != APPLICATION_ID:
+        raise StoreUnusable(f"{path} is the database of another program")
+    (version,) = struct.unpack_from(">I", header, _VERSION_OFFSET)
+    _refuse_newer(path, version)
+
+
+def create(database: SqliteDatabase) -> None:
+    """Make the tables if they are missing, then turn on write-ahead logging.
+
+    Call it outside any transaction. Marks and tables are committed before the
+    switch to WAL, so that the file's own header shows whose it is from the start.
+
+    Raises:
+        StoreUnusable: the database is of a newer program.
+    """
+    with database.atomic("IMMEDIATE"):
+        version = database.user_version
+        _refuse_newer(Path(database.database), version)
+        if version < SCHEMA_VERSION:
+            SchemaManager(AgentRecord, database).create_all()
+            database.application_id = APPLICATION_ID
+            database.user_version = SCHEMA_VERSION
+    database.journal_mode = "wal"
+
+
+def _read_header(path: Path) -> bytes:
+    if not path.parent.is_dir():
+        raise StoreUnusable(f"the folder {path.parent} does not exist")
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEADER_SIZE)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise StoreUnusable(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _refuse_newer(path: Path, version: int) -> None:
+    if version > SCHEMA_VERSION:
+        raise StoreUnusable(
+            f"{path} has schema {version}, of a newer agent-registry; "
+            f"this one knows schemas up to {SCHEMA_VERSION}"
+        )

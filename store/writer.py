@@ -1,0 +1,196 @@
+"""The one thread that writes: whatever waits goes into one transaction.
+
+Group commit: while one transaction is being made durable, callers queue; the
+next transaction takes all of them, so that the cost of an fsync is shared. A
+call is answered after its commit, never before.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from enum import IntEnum
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from peewee import Database, PeeweeException
+
+from store.base import StoreUnavailable
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Lane(IntEnum):
+    """What goes first: the order within a transaction, and what follows it."""
+
+    HEARTBEAT = 0
+    CHANGE = 1
+    SWEEP = 2
+    #: Outside any transaction, once the one before it has been answered.
+    MAINTENANCE = 3
+
+
+#: Jobs of a lane that one turn takes at most. A sweep chunk is long, so each
+#: transaction carries one; beats are short, and nothing may delay them.
+_TAKEN_AT_ONCE = {
+    Lane.HEARTBEAT: 1_000,
+    Lane.CHANGE: 500,
+    Lane.SWEEP: 1,
+    Lane.MAINTENANCE: 1,
+}
+
+
+class _Job(NamedTuple, Generic[T]):
+    work: Callable[[], T]
+    future: "Future[T]"
+
+
+class _Attempt(NamedTuple):
+    """A job that was tried, and how it went; told to its caller after the commit."""
+
+    future: "Future[Any]"
+    result: Any = None
+    error: Exception | None = None
+
+    def settle(self) -> None:
+        if self.error is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.error)
+
+
+class Writer:
+    """Runs jobs in a thread of its own, on that thread's connection of `database`.
+
+    A job that raises is undone alone, by its savepoint, and its caller gets the
+    error. When the transaction itself fails, all its callers get
+    `StoreUnavailable`, and nothing of it was applied.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: dict[Lane, deque[_Job[Any]]] = {lane: deque() for lane in Lane}
+        self._changed = threading.Condition()
+        self._closing = False
+        # A daemon thread: an application that is never closed must still exit.
+        self._thread = threading.Thread(
+            target=self._run, name="store-writer", daemon=True
+        )
+        self._thread.start()
+
+    def is_current_thread(self) -> bool:
+        """Tell whether the caller already runs inside a job."""
+        return threading.current_thread() is self._thread
+
+    def submit(self, lane: Lane, work: Callable[[], T]) -> "Future[T]":
+        """Queue `work`; the future settles after the commit that carried it.
+
+        Raises:
+            StoreUnavailable: the writer was closed.
+        """
+        future: Future[T] = Future()
+        with self._changed:
+            if self._closing:
+                raise StoreUnavailable("the store is closed")
+            self._waiting[lane].append(_Job(work, future))
+            self._changed.notify()
+        return future
+
+    def close(self) -> None:
+        """Commit what was accepted, close the connection, and end the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        # A turn is a call of its own, so that nothing of a finished job stays
+        # referenced here and keeps alive the repository this thread serves.
+        while self._turn():
+            pass
+        self._database.close()
+
+    def _turn(self) -> bool:
+        """Serve what waits, or wait; false once closed and nothing is left."""
+        taken = self._take()
+        maintenance = taken.pop(Lane.MAINTENANCE)
+        batch = [job for lane in sorted(taken) for job in taken[lane]]
+        if batch:
+            for attempt in self._commit(batch):
+                attempt.settle()
+        for job in _wanted(maintenance):
+            _try(job).settle()
+        return bool(batch or maintenance)
+
+    def _take(self) -> dict[Lane, list[_Job[Any]]]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or any(self._waiting.values()))
+            return {
+                lane: [
+                    queue.popleft()
+                    for _ in range(min(len(queue), _TAKEN_AT_ONCE[lane]))
+                ]
+                for lane, queue in self._waiting.items()
+            }
+
+    def _commit(self, batch: list[_Job[Any]]) -> list[_Attempt]:
+        wanted = _wanted(batch)
+        try:
+            # IMMEDIATE: a read transaction that is upgraded to write later fails
+            # at once with "database is locked", whatever the busy timeout.
+            with self._database.atomic("IMMEDIATE"):
+                return [self._attempt(job) for job in wanted]
+        except Exception as error:  # noqa: BLE001 - every caller gets it
+            log.warning(
+                "A transaction of %d changes was not stored: %s",
+                len(wanted),
+                error,
+                extra={"action": "commit_failed", "changes": len(wanted)},
+            )
+            return [
+                _Attempt(job.future, error=_not_stored(error, cause=error))
+                for job in wanted
+            ]
+
+    def _attempt(self, job: _Job[Any]) -> _Attempt:
+        """Run one job within the transaction, and undo it alone if it fails."""
+        try:
+            with self._database.atomic():
+                return _Attempt(job.future, result=job.work())
+        except Exception as error:
+            # On a full disk or a failed write SQLite undoes the transaction
+            # itself: then nobody's change stands.
+            if not self._in_transaction():
+                raise
+            return _Attempt(job.future, error=_told(error))
+
+    def _in_transaction(self) -> bool:
+        connection = self._database.connection()  # type: ignore[no-untyped-call]
+        return bool(connection.in_transaction)
+
+
+def _wanted(jobs: list[_Job[Any]]) -> list[_Job[Any]]:
+    """Leave out the jobs whose callers have gone away before they began."""
+    return [job for job in jobs if job.future.set_running_or_notify_cancel()]
+
+
+def _try(job: _Job[Any]) -> _Attempt:
+    try:
+        return _Attempt(job.future, result=job.work())
+    except Exception as error:  # noqa: BLE001 - its caller gets it
+        return _Attempt(job.future, error=_told(error))
+
+
+def _told(error: Exception) -> Exception:
+    """Return the error as a caller of the store may see it."""
+    if isinstance(error, PeeweeException):
+        return _not_stored(error, cause=error)
+    return error
+
+
+def _not_stored(reason: object, cause: Exception) -> StoreUnavailable:
+    unavailable = StoreUnavailable(f"the change was not stored: {reason}")
+    unavailable.__cause__ = cause
+    return unavailable
