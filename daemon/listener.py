@@ -10,6 +10,8 @@ import uvicorn
 from fastapi import FastAPI
 
 _BACKLOG = 2048
+#: After hanging up: how long handlers may take to notice before they are cancelled.
+_LEFT_TO_HANG_UP_SECONDS = 1
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -35,17 +37,30 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it serves."""
+    """A server that says when it serves, and hangs up on who drains too slowly."""
 
-    def __init__(self, config: uvicorn.Config, serving: threading.Event) -> None:
+    def __init__(
+        self, config: uvicorn.Config, serving: threading.Event, drain_seconds: float
+    ) -> None:
         super().__init__(config)
         self._serving = serving
+        self._drain_seconds = drain_seconds
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.loop = asyncio.get_running_loop()
         self._serving.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().call_later(self._drain_seconds, self._hang_up)
+        await super().shutdown(sockets)
+
+    def _hang_up(self) -> None:
+        # Uvicorn cancels what is left: a traceback, and a 500 to a client whose
+        # request never arrived whole. A lost connection ends it without either.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 class HttpListener:
@@ -88,10 +103,11 @@ class HttpListener:
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=keep_alive_seconds,
-                timeout_graceful_shutdown=drain_seconds,
+                timeout_graceful_shutdown=drain_seconds + _LEFT_TO_HANG_UP_SECONDS,
                 backlog=_BACKLOG,
             ),
             self._serving,
+            drain_seconds,
         )
         self._thread = threading.Thread(
             target=self._serve, name="http-listener", daemon=True

@@ -1,0 +1,106 @@
+"""A daemon that is told to stop finishes what it began, and loses nothing."""
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+BODY = json.dumps(
+    {"agent_id": "slow-1", "agent_name": "Slow", "host": "10.0.0.7", "port": 80}
+)
+HEAD = (
+    "POST /agents/register HTTP/1.1\r\nHost: registry\r\n"
+    f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+)
+
+
+@contextmanager
+def _sent(daemon: Any, text: str) -> Iterator[socket.socket]:
+    """Connect, and send this much of a request."""
+    with socket.create_connection((daemon.host, daemon.port), timeout=10) as sent:
+        sent.sendall(text.encode())
+        time.sleep(0.2)  # nothing tells when the daemon has read it
+        yield sent
+
+
+def _refuses(daemon: Any) -> bool:
+    try:
+        socket.create_connection((daemon.host, daemon.port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_no_acknowledged_registration_is_missing_after_a_stop(
+    start_daemon: Callable[..., Any], start_storm: Callable[..., Any]
+) -> None:
+    """SIGTERM amid eight writers: exit 0, all in the database, none of it in a log."""
+    daemon = start_daemon()
+    storm = start_storm(daemon, "writer")
+    storm.wait_for(200)
+
+    status = daemon.stop(signal.SIGTERM)
+    storm.join()
+
+    assert status == 0
+    assert not daemon.database.with_name("agent-registry.db-wal").exists()
+    assert start_daemon().agents().keys() >= storm.acknowledged.keys()
+
+
+def test_a_heartbeat_acknowledged_before_a_stop_is_kept(
+    start_daemon: Callable[..., Any],
+) -> None:
+    """After a restart the lease runs from the last beat that was answered."""
+    daemon = start_daemon()
+    daemon.call("POST", "/agents/register", json.loads(BODY))
+    beat = daemon.call("POST", "/agents/slow-1/heartbeat")
+
+    daemon.stop()
+
+    assert start_daemon().agents()["slow-1"]["expires_at"] == beat["expires_at"]
+
+
+def test_a_request_in_flight_is_finished(
+    start_daemon: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
+    """What began before the stop is answered after it; nothing new is let in."""
+    daemon = start_daemon()
+    with _sent(daemon, HEAD + BODY[:9]) as connection:
+        daemon.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: _refuses(daemon))
+        connection.sendall(BODY[9:].encode())
+        answer = connection.recv(65_536)
+
+    assert answer.startswith(b"HTTP/1.1 201")
+    assert daemon.process.wait(10) == 0
+    assert "slow-1" in start_daemon().agents()
+
+
+@pytest.mark.parametrize("half", [HEAD[:40], HEAD + BODY[:9]], ids=["head", "body"])
+def test_a_half_sent_request_does_not_hold_up_the_stop(
+    start_daemon: Callable[..., Any], half: str
+) -> None:
+    """Exit 0 within the drain limit, and no word of it as an error."""
+    daemon = start_daemon(AGENT_REGISTRY_SERVER__DRAIN_SECONDS="1")
+    with _sent(daemon, half):
+        began = time.monotonic()
+        status = daemon.stop(signal.SIGTERM)
+
+    assert status == 0
+    assert time.monotonic() - began < 1 + 2
+    assert " error " not in daemon.log()
+
+
+def test_sigint_stops_as_sigterm_does(start_daemon: Callable[..., Any]) -> None:
+    """Ctrl-C in a terminal is a clean stop too."""
+    daemon = start_daemon()
+
+    status = daemon.stop(signal.SIGINT)
+
+    assert status == 0
+    assert daemon.log().rstrip().endswith("Stopped")
