@@ -1,0 +1,59 @@
+"""A fleet of agent processes, forked from this one: `fleet.py HOST PORT COUNT TTL`.
+
+Each registers as `agent-N` and beats every third of its TTL on one connection. The
+first line printed holds the process ids in that order. SIGTERM makes an agent
+deregister and leave; a call that fails makes it leave with a traceback.
+"""
+
+import http.client
+import json
+import os
+import signal
+import sys
+
+
+def main(host: str, port: str, count: str, ttl: str) -> None:
+    """Start the agents, name their processes, and wait until all have left."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    pids = []
+    for number in range(int(count)):
+        pid = os.fork()
+        if pid == 0:
+            live(http.client.HTTPConnection(host, int(port)), number, int(ttl))
+            os._exit(0)
+        pids.append(pid)
+    print(json.dumps(pids), flush=True)  # noqa: T201 - for who started us
+    for pid in pids:
+        os.waitpid(pid, 0)
+
+
+def live(registry: http.client.HTTPConnection, number: int, ttl_seconds: int) -> None:
+    """Register, beat until told to go, deregister."""
+    me = f"agent-{number}"
+    body = {
+        "agent_id": me,
+        "agent_name": "fleet",
+        "host": "127.0.0.1",
+        "port": 9_000 + number,
+        "ttl_seconds": ttl_seconds,
+    }
+    call(registry, "POST", "/agents/register", json.dumps(body))
+    while signal.sigtimedwait({signal.SIGTERM}, ttl_seconds / 3) is None:
+        call(registry, "POST", f"/agents/{me}/heartbeat")
+    call(registry, "DELETE", f"/agents/{me}")
+
+
+def call(
+    registry: http.client.HTTPConnection, method: str, path: str, body: str = ""
+) -> None:
+    """Make one call, which must succeed."""
+    registry.request(
+        method, path, body or None, {"Content-Type": "application/json"} if body else {}
+    )
+    answer = registry.getresponse()
+    content = answer.read()
+    if answer.status >= 300:
+        raise SystemExit(f"{method} {path}: {answer.status} {content!r}")
+
+
+main(*sys.argv[1:])
