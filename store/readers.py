@@ -21,6 +21,7 @@ class Readers:
     def __init__(self, database: Database, count: int) -> None:
         self._database = database
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._closing = threading.Lock()
         self._closed = False
         self._threads = [
             # Daemon threads: an application that is never closed must still exit.
@@ -30,29 +31,30 @@ class Readers:
         for thread in self._threads:
             thread.start()
 
-    def is_current_thread(self) -> bool:
-        """Tell whether the caller already runs inside a job."""
-        return threading.current_thread() in self._threads
-
     def submit(self, work: Callable[[], T]) -> "Future[T]":
         """Run `work` in the next thread that is free.
 
         Raises:
             StoreUnavailable: the readers were closed.
         """
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
         future: Future[T] = Future()
-        self._calls.put(lambda: _answer(work, future))
+        # What is accepted stands in the queue before the threads are told to end.
+        with self._closing:
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
+            self._calls.put(lambda: _answer(work, future))
         return future
 
     def close(self) -> None:
         """Answer what was accepted, close the connections, and end the threads."""
-        self._closed = True
-        for _ in self._threads:
-            self._calls.put(None)
+        with self._closing:
+            self._closed = True
+            for _ in self._threads:
+                self._calls.put(None)
         for thread in self._threads:
-            thread.join()
+            # An owner whose last reference a job held is collected in one of these.
+            if thread is not threading.current_thread():
+                thread.join()
 
     def _run(self) -> None:
         while self._turn():

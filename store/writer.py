@@ -80,10 +80,6 @@ class Writer:
         )
         self._thread.start()
 
-    def is_current_thread(self) -> bool:
-        """Tell whether the caller already runs inside a job."""
-        return threading.current_thread() is self._thread
-
     def submit(self, lane: Lane, work: Callable[[], T]) -> "Future[T]":
         """Queue `work`; the future settles after the commit that carried it.
 
@@ -103,7 +99,9 @@ class Writer:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self._thread.join()
+        # An owner whose last reference a job held is collected in this thread.
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
     def _run(self) -> None:
         # A turn is a call of its own, so that nothing of a finished job stays

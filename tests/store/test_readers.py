@@ -1,0 +1,138 @@
+"""The threads that read."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from peewee import SqliteDatabase
+
+from store import StoreUnavailable
+from store.readers import Readers
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> SqliteDatabase:
+    """Describe a database that may only be read."""
+    return SqliteDatabase(str(tmp_path / "empty.db"), pragmas={"query_only": 1})
+
+
+@pytest.fixture
+def readers(database: SqliteDatabase) -> Iterator[Readers]:
+    """Start two readers, and close them afterwards."""
+    readers = Readers(database, 2)
+    yield readers
+    readers.close()
+
+
+def test_a_call_is_answered_in_a_reading_thread(readers: Readers) -> None:
+    """The caller's thread does not touch the database."""
+    name = readers.submit(lambda: threading.current_thread().name).result()
+
+    assert name in ("store-reader-1", "store-reader-2")
+
+
+def test_calls_run_at_the_same_time(readers: Readers) -> None:
+    """Two calls that wait for each other both end."""
+    barrier = threading.Barrier(2, timeout=30)
+    calls = [readers.submit(barrier.wait) for _ in range(2)]
+
+    assert sorted(call.result() for call in calls) == [0, 1]
+
+
+def test_each_thread_has_a_connection_of_its_own(
+    readers: Readers, database: SqliteDatabase
+) -> None:
+    """A connection is never shared."""
+    barrier = threading.Barrier(2, timeout=30)
+
+    def connection() -> int:
+        barrier.wait()
+        return id(database.connection())
+
+    calls = [readers.submit(connection) for _ in range(2)]
+
+    assert len({call.result() for call in calls}) == 2
+
+
+def test_an_error_of_the_database_is_told_as_unavailable(
+    readers: Readers, database: SqliteDatabase
+) -> None:
+    """No caller has to know which database is behind the store."""
+    failing = readers.submit(lambda: database.execute_sql("SELECT missing"))
+
+    with pytest.raises(StoreUnavailable, match="could not be read: no such column"):
+        failing.result()
+
+
+def test_an_error_of_the_call_reaches_its_caller(readers: Readers) -> None:
+    """And the thread goes on."""
+
+    def fail() -> None:
+        raise LookupError("on purpose")
+
+    failing = [readers.submit(fail) for _ in range(3)]
+
+    assert [str(call.exception()) for call in failing] == ["on purpose"] * 3
+
+
+def test_a_cancelled_call_is_skipped(readers: Readers) -> None:
+    """A caller that went away costs nothing."""
+    free = threading.Event()
+    ran: list[str] = []
+    busy = [readers.submit(free.wait) for _ in range(2)]
+    gone = readers.submit(lambda: ran.append("gone"))
+    cancelled = gone.cancel()
+    free.set()
+    readers.close()
+
+    assert cancelled
+    assert [call.result(0) for call in busy] == [True, True]
+    assert ran == []
+
+
+def test_close_answers_what_was_accepted(readers: Readers) -> None:
+    """Calls that wait as it closes are still served."""
+    calls = [readers.submit(lambda n=n: n) for n in range(50)]
+    readers.close()
+
+    assert [call.result(0) for call in calls] == list(range(50))
+
+
+def test_closed_readers_accept_nothing(readers: Readers) -> None:
+    """Whoever comes late is told so."""
+    readers.close()
+
+    with pytest.raises(StoreUnavailable, match="the store is closed"):
+        readers.submit(lambda: None)
+
+
+def test_a_call_racing_close_is_answered_or_refused(
+    database: SqliteDatabase,
+) -> None:
+    """No call is accepted and then forgotten: its caller would wait for ever."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    accepted: list[Future[None]] = []
+
+    def call_until_refused(readers: Readers) -> None:
+        try:
+            while True:
+                accepted.append(readers.submit(lambda: None))
+        except StoreUnavailable:
+            pass
+
+    try:
+        for _ in range(50):
+            readers = Readers(database, 1)
+            caller = threading.Thread(target=call_until_refused, args=(readers,))
+            caller.start()
+            readers.close()
+            caller.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert accepted
+    assert all(call.done() for call in accepted)

@@ -1,0 +1,321 @@
+"""One transaction for whatever waits."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+from peewee import SqliteDatabase
+
+from store import StoreUnavailable
+from store.writer import Lane, Writer
+
+Held = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Make a database with one table of notes."""
+    path = tmp_path / "notes.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE notes (text TEXT PRIMARY KEY)")
+    return path
+
+
+@pytest.fixture
+def database(path: Path) -> SqliteDatabase:
+    """Describe the writer's connection, which never waits for a lock."""
+    return SqliteDatabase(str(path), timeout=0)
+
+
+@pytest.fixture
+def writer(database: SqliteDatabase) -> Iterator[Writer]:
+    """Start a writer, and close it afterwards."""
+    writer = Writer(database)
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def held(writer: Writer) -> Held:
+    """Return a context in which the writer is busy: what is submitted waits."""
+
+    @contextmanager
+    def held() -> Iterator[None]:
+        busy, free = threading.Event(), threading.Event()
+        writer.submit(Lane.MAINTENANCE, lambda: (busy.set(), free.wait()))
+        busy.wait()
+        try:
+            yield
+        finally:
+            free.set()
+
+    return held
+
+
+@pytest.fixture
+def write(database: SqliteDatabase) -> Callable[[str], Callable[[], str]]:
+    """Return a function that makes jobs, each of which writes one note."""
+
+    def job(text: str) -> Callable[[], str]:
+        def work() -> str:
+            database.execute_sql("INSERT INTO notes VALUES (?)", (text,))
+            return text
+
+        return work
+
+    return job
+
+
+@pytest.fixture
+def notes(path: Path) -> Callable[[], list[str]]:
+    """Return a function that reads what is committed, in the order written."""
+
+    def read() -> list[str]:
+        with closing(sqlite3.connect(path)) as database:
+            rows = database.execute("SELECT text FROM notes ORDER BY rowid")
+            return [text for (text,) in rows]
+
+    return read
+
+
+@pytest.fixture
+def trace(database: SqliteDatabase, writer: Writer) -> list[str]:
+    """Return a list that grows by the statements the writer executes."""
+    seen: list[str] = []
+    writer.submit(
+        Lane.MAINTENANCE,
+        lambda: database.connection().set_trace_callback(seen.append),
+    ).result()
+    return seen
+
+
+Write = Callable[[str], Callable[[], str]]
+Notes = Callable[[], list[str]]
+
+
+def test_what_waits_shares_one_transaction(
+    writer: Writer, held: Held, write: Write, trace: list[str]
+) -> None:
+    """Jobs queued while the writer is busy are committed together."""
+    with held():
+        futures = [writer.submit(Lane.CHANGE, write(text)) for text in "abc"]
+
+    assert [future.result() for future in futures] == ["a", "b", "c"]
+    assert [line for line in trace if line.startswith(("BEGIN", "COMMIT"))] == [
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+    ]
+
+
+def test_nobody_is_answered_before_the_commit(
+    writer: Writer, held: Held, write: Write, notes: Notes
+) -> None:
+    """While a later job of the same transaction runs, the first still waits."""
+    with held():
+        first = writer.submit(Lane.CHANGE, write("a"))
+        seen = writer.submit(Lane.CHANGE, lambda: (first.done(), notes()))
+
+    assert seen.result() == (False, [])
+    assert first.result() == "a"
+    assert notes() == ["a"]
+
+
+def test_a_failing_job_is_undone_alone(
+    writer: Writer, held: Held, write: Write, notes: Notes
+) -> None:
+    """Its caller gets the error; its neighbours are committed."""
+
+    def fail() -> None:
+        write("half")()
+        raise LookupError("on purpose")
+
+    with held():
+        before = writer.submit(Lane.CHANGE, write("before"))
+        failing = writer.submit(Lane.CHANGE, fail)
+        after = writer.submit(Lane.CHANGE, write("after"))
+
+    with pytest.raises(LookupError, match="on purpose"):
+        failing.result()
+    assert [before.result(), after.result()] == ["before", "after"]
+    assert notes() == ["before", "after"]
+
+
+@pytest.mark.parametrize("lane", [Lane.CHANGE, Lane.MAINTENANCE])
+def test_an_error_of_the_database_is_told_as_unavailable(
+    writer: Writer, database: SqliteDatabase, lane: Lane
+) -> None:
+    """No caller has to know which database is behind the store."""
+    failing = writer.submit(lane, lambda: database.execute_sql("SELECT missing"))
+
+    with pytest.raises(StoreUnavailable, match="no such column: missing"):
+        failing.result()
+
+
+def test_a_transaction_that_cannot_begin_fails_all_its_callers(
+    writer: Writer, held: Held, write: Write, path: Path, notes: Notes
+) -> None:
+    """With the file locked by another, nothing is applied; later it works again."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with held():
+            futures = [writer.submit(Lane.CHANGE, write(text)) for text in "ab"]
+        errors = [future.exception() for future in futures]
+        other.execute("ROLLBACK")
+
+    writer.submit(Lane.CHANGE, write("c")).result()
+
+    assert [type(error) for error in errors] == [StoreUnavailable] * 2
+    assert [str(error) for error in errors] == [
+        "the change was not stored: database is locked"
+    ] * 2
+    assert notes() == ["c"]
+
+
+def test_a_transaction_that_cannot_commit_fails_all_its_callers(
+    writer: Writer, held: Held, write: Write, path: Path, notes: Notes
+) -> None:
+    """A reader in the way of the commit leaves nothing half done."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM notes").fetchall()
+        with held():
+            futures = [writer.submit(Lane.CHANGE, write(text)) for text in "ab"]
+        errors = [future.exception() for future in futures]
+        other.execute("ROLLBACK")
+
+    writer.submit(Lane.CHANGE, write("c")).result()
+
+    assert [type(error) for error in errors] == [StoreUnavailable] * 2
+    assert notes() == ["c"]
+
+
+def test_a_full_disk_undoes_the_whole_transaction(
+    writer: Writer, held: Held, write: Write, database: SqliteDatabase, notes: Notes
+) -> None:
+    """SQLite ends the transaction itself, so nobody may be told it was stored."""
+    fill = "INSERT INTO notes VALUES (zeroblob(1000000))"
+    writer.submit(
+        Lane.MAINTENANCE, lambda: database.execute_sql("PRAGMA max_page_count = 9")
+    ).result()
+
+    with held():
+        before = writer.submit(Lane.CHANGE, write("before"))
+        full = writer.submit(Lane.CHANGE, lambda: database.execute_sql(fill))
+        after = writer.submit(Lane.CHANGE, write("after"))
+    errors = [future.exception() for future in (before, full, after)]
+    writer.submit(Lane.CHANGE, write("small")).result()
+
+    assert [type(error) for error in errors] == [StoreUnavailable] * 3
+    assert notes() == ["small"]
+
+
+def test_lanes_go_in_their_order(writer: Writer, held: Held) -> None:
+    """Beats first, then changes, then a sweep; maintenance after the commit."""
+    order: list[str] = []
+
+    with held():
+        futures = [
+            writer.submit(lane, lambda lane=lane: order.append(lane.name))
+            for lane in reversed(Lane)
+            for _ in range(2)
+        ]
+    for future in futures:
+        future.result()
+
+    assert order == [
+        *("HEARTBEAT", "HEARTBEAT", "CHANGE", "CHANGE", "SWEEP", "MAINTENANCE"),
+        *("SWEEP", "MAINTENANCE"),
+    ]
+
+
+def test_a_beat_overtakes_the_sweep_chunks_that_wait(
+    writer: Writer, held: Held
+) -> None:
+    """Each transaction carries one chunk, so a beat waits for one at most."""
+    order: list[str] = []
+
+    def chunk() -> None:
+        if not order:
+            writer.submit(Lane.HEARTBEAT, lambda: order.append("beat"))
+        order.append("chunk")
+
+    with held():
+        chunks = [writer.submit(Lane.SWEEP, chunk) for _ in range(3)]
+    for future in chunks:
+        future.result()
+
+    assert order == ["chunk", "beat", "chunk", "chunk"]
+
+
+def test_a_cancelled_job_is_skipped(
+    writer: Writer, held: Held, write: Write, notes: Notes
+) -> None:
+    """A caller that went away before its job began changes nothing."""
+    with held():
+        gone = [
+            writer.submit(lane, write("gone"))
+            for lane in (Lane.CHANGE, Lane.MAINTENANCE)
+        ]
+        kept = writer.submit(Lane.CHANGE, write("kept"))
+        cancelled = [future.cancel() for future in gone]
+
+    assert cancelled == [True, True]
+    assert kept.result() == "kept"
+    assert notes() == ["kept"]
+
+
+def test_a_job_that_began_cannot_be_cancelled(writer: Writer, held: Held) -> None:
+    """Its caller learns how it went."""
+    with held():
+        answers: list[bool] = []
+        job = writer.submit(Lane.CHANGE, lambda: answers.append(job.cancel()))
+
+    assert job.result() is None
+    assert answers == [False]
+
+
+def test_maintenance_runs_outside_a_transaction(
+    writer: Writer, database: SqliteDatabase
+) -> None:
+    """A checkpoint inside one would do nothing."""
+
+    def in_transaction() -> bool:
+        return bool(database.connection().in_transaction)
+
+    lanes = (Lane.CHANGE, Lane.MAINTENANCE)
+
+    assert [writer.submit(lane, in_transaction).result() for lane in lanes] == [
+        True,
+        False,
+    ]
+
+
+def test_close_commits_what_was_accepted(
+    writer: Writer, held: Held, write: Write, notes: Notes
+) -> None:
+    """Also what takes more than one transaction."""
+    with held():
+        futures = [writer.submit(Lane.SWEEP, write(text)) for text in "abc"]
+        closing = threading.Thread(target=writer.close)
+        closing.start()
+    closing.join()
+
+    assert [future.result(0) for future in futures] == ["a", "b", "c"]
+    assert notes() == ["a", "b", "c"]
+
+
+def test_a_closed_writer_accepts_nothing(writer: Writer, write: Write) -> None:
+    """Whoever comes late is told so."""
+    writer.close()
+
+    with pytest.raises(StoreUnavailable, match="the store is closed"):
+        writer.submit(Lane.CHANGE, write("late"))
+
+
+def test_closing_twice_is_closing_once(writer: Writer) -> None:
+    """The second call returns at once."""
+    writer.close()
+    writer.close()
