@@ -64,9 +64,9 @@ def create(database: SqliteDatabase) -> None:
 
 
 def _read_header(path: Path) -> bytes:
-    if not path.parent.is_dir():
-        raise StoreUnusable(f"the folder {path.parent} does not exist")
     try:
+        if not path.parent.is_dir():
+            raise StoreUnusable(f"the folder {path.parent} does not exist")
         with path.open("rb") as file:
             return file.read(_HEADER_SIZE)
     except FileNotFoundError:

@@ -1,0 +1,212 @@
+"""Whose file it is."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from store import Storage, StoreUnusable, create_storage_backend
+from store.schema import APPLICATION_ID, SCHEMA_VERSION
+
+NEWER = SCHEMA_VERSION + 1
+
+
+def _text(path: Path) -> None:
+    path.write_text("Dear diary, this is no database at all. " * 9)
+
+
+def _short(path: Path) -> None:
+    path.write_bytes(b"SQLite format 3\x00")
+
+
+def _other_program(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE agents (agent_id TEXT PRIMARY KEY)")
+
+
+def _other_application_id(path: Path) -> None:
+    _other_program(path)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA application_id = 42")
+
+
+def _newer(path: Path) -> None:
+    database = create_storage_backend(f"sqlite:///{path}").database
+    database.open()
+    database.close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"PRAGMA user_version = {NEWER}")
+
+
+def _torn(path: Path) -> None:
+    """Keep only the header of a registry's file, which has not even one page."""
+    _newer(path)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Name a database file that does not exist yet."""
+    return tmp_path / "registry.db"
+
+
+@pytest.fixture
+def storage(path: Path) -> Storage:
+    """Make a store on that file; nothing is opened yet."""
+    return create_storage_backend(f"sqlite:///{path}")
+
+
+def _everything(folder: Path) -> dict[str, tuple[int, bytes | None]]:
+    """Return all there is in a folder: names, modification times and bytes."""
+    return {
+        path.name: (
+            path.stat().st_mtime_ns,
+            path.read_bytes() if path.is_file() else None,
+        )
+        for path in (folder, *folder.iterdir())
+    }
+
+
+@pytest.mark.parametrize("call", ["check", "open"])
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (_text, "is not a SQLite database"),
+        (_short, "is not a SQLite database"),
+        (_other_program, "is the database of another program"),
+        (_other_application_id, "is the database of another program"),
+        (_newer, f"has schema {NEWER}, of a newer agent-registry"),
+        (_folder, "cannot be read: Is a directory"),
+    ],
+)
+def test_a_file_that_is_not_ours_is_refused_and_not_touched(
+    storage: Storage,
+    path: Path,
+    make: Callable[[Path], None],
+    reason: str,
+    call: str,
+) -> None:
+    """The message names the file and the cause; no byte and no time changes."""
+    make(path)
+    before = _everything(path.parent)
+
+    with pytest.raises(StoreUnusable) as refused:
+        getattr(storage.database, call)()
+
+    assert str(refused.value).startswith(f"{path} {reason}")
+    assert _everything(path.parent) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("nowhere/registry.db", "the folder nowhere does not exist"),
+        (f"{'n' * 300}/registry.db", f"{'n' * 300}/registry.db cannot be read: "),
+        (f"{'n' * 300}.db", f"{'n' * 300}.db cannot be read: "),
+        ("/proc/registry.db", "/proc/registry.db cannot be opened: "),
+    ],
+)
+def test_a_place_where_no_file_can_be_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, reason: str
+) -> None:
+    """Opening says which, and makes no folder."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(StoreUnusable) as refused:
+        create_storage_backend(f"sqlite:///{path}").database.open()
+
+    assert str(refused.value).startswith(reason)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_torn_file_of_ours_is_refused(storage: Storage, path: Path) -> None:
+    """What SQLite finds out as it opens is told as the cause."""
+    _torn(path)
+
+    with pytest.raises(StoreUnusable, match=r"registry\.db cannot be opened: "):
+        storage.database.open()
+
+
+def test_a_store_that_was_refused_opens_once_the_cause_is_gone(
+    storage: Storage, path: Path
+) -> None:
+    """A failed opening leaves nothing behind."""
+    _text(path)
+    with pytest.raises(StoreUnusable):
+        storage.agents.list_all()
+    path.unlink()
+
+    assert storage.agents.list_all() == []
+    storage.database.close()
+
+
+def test_a_newer_schema_is_refused_where_only_the_log_shows_it(
+    storage: Storage, path: Path
+) -> None:
+    """The header of the file may be older than what was committed last."""
+    first = create_storage_backend(f"sqlite:///{path}")
+    first.database.open()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"PRAGMA user_version = {NEWER}")
+        storage.database.check()
+
+        with pytest.raises(StoreUnusable, match=f"has schema {NEWER}, of a newer"):
+            storage.database.open()
+    first.database.close()
+
+
+def test_checking_makes_nothing(storage: Storage, path: Path) -> None:
+    """Where no file is yet, one may be made; looking does not make it."""
+    storage.database.check()
+
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_new_file_is_marked_as_ours(
+    storage: Storage, path: Path, content: bytes | None
+) -> None:
+    """From the first commit on, also where an empty file was waiting."""
+    if content is not None:
+        path.write_bytes(content)
+    storage.database.open()
+    storage.database.close()
+
+    with closing(sqlite3.connect(path)) as database:
+        marks = [
+            database.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("application_id", "user_version", "journal_mode")
+        ]
+    assert marks == [APPLICATION_ID, SCHEMA_VERSION, "wal"]
+    storage.database.check()
+
+
+def test_the_questions_asked_most_are_answered_by_an_index(
+    storage: Storage, path: Path
+) -> None:
+    """A sweep reads what it removes, a name what it lists, an id one row."""
+    storage.database.open()
+    storage.database.close()
+    questions = {
+        "expires_at <= 0 ORDER BY expires_at": "expires_at<?",
+        "last_heartbeat < 0": "last_heartbeat<?",
+        "agent_name = 'x' ORDER BY agent_id": "agent_name=?",
+        "agent_id = 'x'": "agent_id=?",
+    }
+
+    with closing(sqlite3.connect(path)) as database:
+        for question, index in questions.items():
+            select = f"EXPLAIN QUERY PLAN SELECT * FROM agents WHERE {question}"  # noqa: S608
+            plan = " ".join(row[3] for row in database.execute(select))
+
+            assert plan.startswith("SEARCH agents USING INDEX")
+            assert index in plan
+            assert "TEMP B-TREE" not in plan
