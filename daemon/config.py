@@ -13,7 +13,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveFloat,
     PositiveInt,
     ValidationError,
     model_validator,
@@ -61,7 +60,7 @@ class LeasesConfig(_Section):
     default_ttl_seconds: PositiveInt = 60
     min_ttl_seconds: PositiveInt = 1
     max_ttl_seconds: PositiveInt = 86_400
-    sweep_interval_seconds: PositiveFloat = 60
+    sweep_interval_seconds: float = Field(default=60, gt=0, le=86_400)
 
     @model_validator(mode="after")
     def _bounds_hold_the_default(self) -> Self:
@@ -158,11 +157,20 @@ def _variable(*key: object) -> str:
     return PREFIX + "__".join(str(step).upper() for step in key)
 
 
+def _variables_of(*key: object) -> str:
+    """Name the variables that set the key, or any key of the section."""
+    name = _variable(*key)
+    return ", ".join(
+        variable
+        for variable in sorted(os.environ)
+        if variable == name or variable.startswith(f"{name}__")
+    )
+
+
 def _sentences(error: ValidationError, file: Path | None) -> Iterator[str]:
     for found in error.errors():
         key = ".".join(str(step) for step in found["loc"])
-        variable = _variable(*found["loc"])
-        source = variable if variable in os.environ else str(file or "the defaults")
+        source = _variables_of(*found["loc"]) or file or "the defaults"
         reason = (
             "is no known key" if found["type"] == "extra_forbidden" else found["msg"]
         )

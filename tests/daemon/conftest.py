@@ -1,0 +1,66 @@
+"""What the daemon's tests share."""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.config import PREFIX, Config
+from daemon.logs import _TALKATIVE
+
+
+@pytest.fixture(autouse=True)
+def _bare_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test in an empty folder, with no variable of ours or systemd's."""
+    monkeypatch.chdir(tmp_path)
+    for variable in os.environ:
+        if variable.startswith((PREFIX, "NOTIFY_", "WATCHDOG_", "JOURNAL_")):
+            monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Put back the handlers and levels that a test sets."""
+    root = logging.getLogger()
+    levels = {name: logging.getLogger(name).level for name in (*_TALKATIVE, None)}
+    handlers = root.handlers[:]
+    yield
+    root.handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> Callable[..., Config]:
+    """Return a function that builds a configuration: a free port, a file of its own."""
+
+    def make(**sections: dict[str, Any]) -> Config:
+        server = {"port": 0} | sections.pop("server", {})
+        store = {"url": f"sqlite:///{tmp_path}/registry.db"} | sections.pop("store", {})
+        return Config(server=server, store=store, **sections)
+
+    return make
+
+
+@pytest.fixture
+def new_threads() -> Callable[[], set[str]]:
+    """Return a function that names the threads started since the test began."""
+    before = set(threading.enumerate())
+    return lambda: {thread.name for thread in set(threading.enumerate()) - before}
+
+
+@pytest.fixture(params=["file", "abstract"])
+def systemd(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[str, socket.socket]]:
+    """Listen as systemd does: the value of NOTIFY_SOCKET, and the socket."""
+    name = f"{tmp_path}/notify" if request.param == "file" else f"@{tmp_path}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(name.replace("@", "\0"))
+        listening.settimeout(5)
+        yield name, listening

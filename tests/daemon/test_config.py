@@ -1,0 +1,185 @@
+"""The configuration: one file, the environment over it."""
+
+import re
+import tomllib
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.config import Config, ConfigError, load_config
+
+SHIPPED = Path(__file__).parents[2] / "config.toml"
+KEYS = [
+    (section, key, field.annotation, field.default)
+    for section, values in Config.model_fields.items()
+    for key, field in type(values.default).model_fields.items()
+]
+each_key = pytest.mark.parametrize(
+    ("section", "key", "kind", "default"), KEYS, ids=[f"{s}.{k}" for s, k, *_ in KEYS]
+)
+
+
+def _another(kind: Any, default: Any) -> Any:
+    """Return a value that is valid, and not the default."""
+    choices = [choice for choice in typing.get_args(kind) if isinstance(choice, str)]
+    if choices:
+        return next(choice for choice in choices if choice != default)
+    return default + "x" if isinstance(default, str) else default + 1
+
+
+def test_the_shipped_file_holds_the_defaults() -> None:
+    """Every key, in the order of the code, with the value it has without a file."""
+    shipped = tomllib.loads(SHIPPED.read_text())
+
+    assert shipped == Config().model_dump()
+    assert [(s, k) for s in shipped for k in shipped[s]] == [k[:2] for k in KEYS]
+
+
+@each_key
+def test_each_key_of_the_shipped_file_is_explained(
+    section: str, key: str, kind: Any, default: Any
+) -> None:
+    """A comment stands beside every key."""
+    del section, kind, default
+
+    assert re.search(rf"^{key} = .+  # \S", SHIPPED.read_text(), re.MULTILINE)
+
+
+@each_key
+def test_each_key_is_set_by_the_file(
+    section: str, key: str, kind: Any, default: Any
+) -> None:
+    """What the file says stands in the configuration."""
+    wanted = _another(kind, default)
+    quoted = repr(wanted).replace("'", '"')
+    Path("config.toml").write_text(f"[{section}]\n{key} = {quoted}\n")
+
+    assert getattr(getattr(load_config(), section), key) == wanted
+
+
+@each_key
+def test_the_environment_beats_the_file(
+    section: str, key: str, kind: Any, default: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each key has a variable of its own; its neighbours keep their values."""
+    Path("config.toml").write_text(SHIPPED.read_text())
+    wanted = _another(kind, default)
+    monkeypatch.setenv(f"AGENT_REGISTRY_{section.upper()}__{key.upper()}", str(wanted))
+
+    loaded = load_config().model_dump()
+
+    assert loaded[section].pop(key) == wanted
+    defaults = Config.model_construct().model_dump()
+    assert defaults[section].pop(key) == default
+    assert loaded == defaults
+
+
+def test_the_file_is_sought_where_it_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The argument first, then the variable, then the folder, then the defaults."""
+    found = [load_config().server.port]
+    Path("config.toml").write_text("[server]\nport = 1\n")
+    found.append(load_config().server.port)
+    (tmp_path / "named.toml").write_text("[server]\nport = 2\n")
+    monkeypatch.setenv("AGENT_REGISTRY_CONFIG", str(tmp_path / "named.toml"))
+    found.append(load_config().server.port)
+    (tmp_path / "given.toml").write_text("[server]\nport = 3\n")
+    found.append(load_config(tmp_path / "given.toml").server.port)
+
+    assert found == [8790, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "reason"),
+    [
+        ("[server]\nprot = 1", "server.prot", "is no known key"),
+        ("[sever]\nport = 1", "sever", "is no known key"),
+        ("port = 1", "port", "is no known key"),
+        ("server = 1", "server", "should be"),
+        ("[server]\nport = 65536", "server.port", "less than or equal to 65535"),
+        ("[server]\nport = 'http'", "server.port", "valid integer"),
+        ("[server]\nhost = ''", "server.host", "at least 1 character"),
+        ("[server]\ndrain_seconds = 0", "server.drain_seconds", "greater than 0"),
+        ("[store]\nsynchronous = 'off'", "store.synchronous", "'full' or 'normal'"),
+        ("[store]\nreader_threads = 0", "store.reader_threads", "greater than or"),
+        ("[leases]\nmin_ttl_seconds = 61", "leases", "min_ttl_seconds <= default_ttl"),
+        ("[leases]\nmax_ttl_seconds = 59", "leases", "<= max_ttl_seconds must hold"),
+        ("[leases]\nsweep_interval_seconds = 0", "leases.sweep_interval", "greater"),
+        ("[leases]\nsweep_interval_seconds = inf", "leases.sweep_interval", "less"),
+        ("[leases]\nsweep_interval_seconds = nan", "leases.sweep_interval", "greater"),
+        ("[log]\nlevel = 'loud'", "log.level", "'debug', 'info'"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_key_and_name(
+    text: str, key: str, reason: str
+) -> None:
+    """The message names the key, what is wrong with it, and the file."""
+    Path("config.toml").write_text(text)
+
+    with pytest.raises(ConfigError) as refused:
+        load_config()
+
+    assert str(refused.value).startswith(key)
+    assert reason in str(refused.value)
+    assert str(refused.value).endswith("(from config.toml)")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "key"),
+    [
+        ("AGENT_REGISTRY_SERVER__PORT", "http", "server.port"),
+        ("AGENT_REGISTRY_LOG__LEVEL", "", "log.level"),
+        ("AGENT_REGISTRY_LEASES__MIN_TTL_SECONDS", "61", "leases"),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_key_and_name(
+    variable: str, value: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the variable, although there is a file too."""
+    Path("config.toml").write_text(SHIPPED.read_text())
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ConfigError, match=rf"^{key}: .* \(from {variable}\)$"):
+        load_config()
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["AGENT_REGISTRY_SERVER__PROT", "AGENT_REGISTRY_PORT", "AGENT_REGISTRY_SERVER"],
+)
+def test_an_unknown_variable_is_refused(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelt variable would otherwise leave the default in force, unseen."""
+    monkeypatch.setenv(variable, "{}")
+
+    with pytest.raises(ConfigError, match=f"{variable} is no known key"):
+        load_config()
+
+
+@pytest.mark.parametrize("variable", ["AGENT_REGISTRY_URL", "AGENT_REGISTRY_TOKEN"])
+def test_the_clients_own_variables_are_let_be(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What names the registry to agents is no key of the daemon."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:8790")
+
+    assert load_config() == Config()
+
+
+def test_a_missing_file_is_refused_by_name() -> None:
+    """A file that was named must be there."""
+    with pytest.raises(ConfigError, match=r"^gone\.toml cannot be read: No such file"):
+        load_config(Path("gone.toml"))
+
+
+@pytest.mark.parametrize("content", [b"port 1", b"host = '\xff'"])
+def test_a_file_that_is_no_toml_is_refused_by_name(content: bytes) -> None:
+    """Neither broken syntax nor broken text is taken."""
+    Path("config.toml").write_bytes(content)
+
+    with pytest.raises(ConfigError, match=r"^config\.toml is not TOML: "):
+        load_config()
