@@ -157,7 +157,7 @@ LIST: dict[str, Any] = {
                 "required": False,
                 "description": "Agents whose metadata has this value under KEY: a "
                 "text, a number or true/false as its text, or an array with such "
-                "an element. Several filters must all match.",
+                "an element. Several filters, at most 16, must all match.",
                 "schema": {"type": "string"},
             }
         ]
@@ -189,6 +189,25 @@ HEALTH: dict[str, Any] = {
     "operation_id": "health",
     "response_description": "The registry does its work.",
     "responses": {
+        200: {
+            "content": _example(
+                {
+                    "status": "ok",
+                    "version": "0.1.0",
+                    "uptime_seconds": 3600.5,
+                    "agents": {"alive": 40, "late": 1, "dead": 2},
+                    "sweep": {
+                        "interval_seconds": 60.0,
+                        "last_finished_at": "2026-11-22T15:45:00.000000Z",
+                        "age_seconds": 12.5,
+                        "removed": 2,
+                        "runs": 60,
+                        "failures": 0,
+                        "overdue": False,
+                    },
+                }
+            )
+        },
         **_problems(
             _500="The registry failed; its log says why.",
             _503="The store does not answer, or the sweep is overdue: `code` says "
@@ -196,6 +215,7 @@ HEALTH: dict[str, Any] = {
         ),
     },
 }
+HEALTH["responses"][503]["headers"] = _RETRY_AFTER
 
 
 def install(app: FastAPI) -> None:
@@ -226,4 +246,9 @@ def _complete(app: FastAPI) -> dict[str, Any]:
     # FastAPI's own validation errors are never sent: ours are problems.
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    for path in document["paths"].values():
+        for operation in path.values():
+            refused = operation["responses"].get("422", {"content": {MEDIA_TYPE: {}}})
+            if MEDIA_TYPE not in refused["content"]:
+                del operation["responses"]["422"]
     return document

@@ -1,5 +1,6 @@
 """The calls that find agents: list and get."""
 
+from collections import Counter
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -20,6 +21,8 @@ from api.models import (
 from store import AgentFilter, AgentRecord, AgentRegistryRepository
 
 MAX_PAGE = 10_000
+#: Each filter deepens the query, and a database reads only so deep.
+MAX_METADATA_FILTERS = 16
 _METADATA = "metadata."
 _PARAMETERS = {"include_dead", "name", "host", "limit", "cursor"}
 _AGENTS = TypeAdapter(list[AgentInfo])
@@ -66,14 +69,14 @@ def _metadata_filters(request: Request) -> dict[str, str]:
     """Return the `metadata.KEY` filters.
 
     Raises:
-        ProblemError: 422 for a parameter that is unknown or given twice. Ignoring
-            a misspelt filter would answer with the whole fleet.
+        ProblemError: 422 for a parameter that is unknown or given twice, and for
+            too many. Ignoring a misspelt filter would answer with the whole fleet.
     """
     filters: dict[str, str] = {}
     errors = []
-    given = [name for name, _ in request.query_params.multi_items()]
-    for name, value in request.query_params.multi_items():
-        if given.count(name) > 1:
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    for name, value in request.query_params.items():
+        if given[name] > 1:
             errors.append(FieldError(field=shown(name), reason="is given twice"))
         elif "\x00" in name + value:
             errors.append(FieldError(field=shown(name), reason="has a NUL"))
@@ -81,6 +84,9 @@ def _metadata_filters(request: Request) -> dict[str, str]:
             filters[name.removeprefix(_METADATA)] = value
         elif name not in _PARAMETERS:
             errors.append(FieldError(field=shown(name), reason="is no filter"))
+    if len(filters) > MAX_METADATA_FILTERS:
+        reason = f"has more than {MAX_METADATA_FILTERS} filters"
+        errors.append(FieldError(field="metadata", reason=reason))
     if errors:
         raise ProblemError(422, "invalid_request", errors=errors)
     return filters

@@ -52,7 +52,7 @@ def install(
 ) -> None:
     """Add the health call; a 503 says in its `code` what is wrong."""
 
-    @app.get("/health", **describe.HEALTH)
+    @app.get("/health", response_model=Health, **describe.HEALTH)
     async def health() -> Response:
         """Tell whether the store answers and the sweep keeps up."""
         swept = sweep()

@@ -161,7 +161,8 @@ class AgentRegistrationRequest(BaseModel):
     port: int = Field(ge=1, le=65535)
     ttl_seconds: int = Field(
         default=60,
-        ge=1,
+        # The registry's own bounds are checked, and told, where they are known.
+        json_schema_extra={"minimum": 1},
         description="Seconds the lease lasts after each heartbeat. The registry's "
         "configuration sets the default and the bounds.",
     )
