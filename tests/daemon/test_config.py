@@ -109,7 +109,7 @@ def test_the_file_is_sought_where_it_is_said_to_be(
         ("[leases]\nmax_ttl_seconds = 59", "leases", "<= max_ttl_seconds must hold"),
         ("[leases]\nsweep_interval_seconds = 0", "leases.sweep_interval", "greater"),
         ("[leases]\nsweep_interval_seconds = inf", "leases.sweep_interval", "less"),
-        ("[leases]\nsweep_interval_seconds = nan", "leases.sweep_interval", "greater"),
+        ("[leases]\nsweep_interval_seconds = nan", "leases.sweep_interval", "less"),
         ("[log]\nlevel = 'loud'", "log.level", "'debug', 'info'"),
     ],
 )

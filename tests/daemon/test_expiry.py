@@ -1,0 +1,170 @@
+"""The sweep, and what it knows of itself."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from freezegun import freeze_time
+
+from daemon.expiry import ExpirySweep
+from store import (
+    AgentRecord,
+    AgentRegistryRepository,
+    SqliteAgentRegistryRepository,
+    Storage,
+    StoreUnavailable,
+)
+
+INTERVAL = 60.0
+
+
+class BreakableRepository(SqliteAgentRegistryRepository):
+    """A repository whose sweep fails while it is broken."""
+
+    broken = False
+
+    def delete_expired(self) -> int:
+        """Sweep, or fail."""
+        if self.broken:
+            raise StoreUnavailable("the change was not stored: disk full")
+        return super().delete_expired()
+
+
+class Stopwatch:
+    """A monotonic clock that stands still until it is told to move."""
+
+    seconds = 1_000.0
+
+    def __call__(self) -> float:
+        """Return the seconds passed."""
+        return self.seconds
+
+
+@pytest.fixture
+def breakable(storage: Storage) -> BreakableRepository:
+    """Return a repository on the file of `storage`."""
+    return BreakableRepository(storage.database)
+
+
+@pytest.fixture
+def stopwatch() -> Stopwatch:
+    """Return the clock of `sweep`."""
+    return Stopwatch()
+
+
+@pytest.fixture
+def sweep(breakable: BreakableRepository, stopwatch: Stopwatch) -> ExpirySweep:
+    """Return a sweep of `breakable`."""
+    return ExpirySweep(breakable, interval_seconds=INTERVAL, monotonic=stopwatch)
+
+
+def test_a_sweep_that_never_ran_says_so(sweep: ExpirySweep) -> None:
+    """Nothing finished, nothing failed, nothing overdue."""
+    health = sweep.health()
+
+    assert (health.runs, health.failures, health.removed) == (0, 0, 0)
+    assert health.last_finished_at is None
+    assert not health.overdue
+
+
+def test_a_sweep_removes_the_dead_and_tells_how_many(
+    sweep: ExpirySweep,
+    repo: AgentRegistryRepository,
+    make_record: Callable[..., AgentRecord],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The living stay; count and instant stand in the health, the count in the log."""
+    caplog.set_level(logging.INFO)
+    with freeze_time("2026-01-01") as frozen:
+        for agent_id, ttl_seconds in (("a", 60), ("b", 60), ("c", 61)):
+            repo.add(make_record(agent_id, ttl_seconds=ttl_seconds))
+        frozen.tick(60)
+
+        sweep.run()
+
+    health = sweep.health()
+    assert (health.runs, health.removed) == (1, 2)
+    assert health.last_finished_at == datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+    assert [record.agent_id for record in repo.list_all(include_dead=True)] == ["c"]
+    assert "The sweep removed 2 expired agents" in caplog.messages
+
+
+def test_a_sweep_of_nothing_is_not_told_at_info(
+    sweep: ExpirySweep, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line a minute that says nothing would bury the others."""
+    caplog.set_level(logging.INFO)
+
+    sweep.run()
+
+    assert caplog.messages == []
+    assert sweep.health().runs == 1
+
+
+def test_a_failed_sweep_is_counted_and_shown(
+    sweep: ExpirySweep,
+    breakable: BreakableRepository,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The kind of error stands in the health, the whole of it in the log."""
+    breakable.broken = True
+
+    sweep.run()
+
+    health = sweep.health()
+    assert (health.runs, health.failures) == (1, 1)
+    assert health.last_error == "StoreUnavailable"
+    assert health.last_finished_at is None
+    assert "disk full" in caplog.text
+
+
+def test_the_next_good_sweep_clears_the_error(
+    sweep: ExpirySweep, breakable: BreakableRepository
+) -> None:
+    """The count of failures stays."""
+    breakable.broken = True
+    sweep.run()
+    breakable.broken = False
+
+    sweep.run()
+
+    health = sweep.health()
+    assert health.last_error is None
+    assert (health.runs, health.failures) == (2, 1)
+    assert health.last_finished_at is not None
+
+
+@pytest.mark.parametrize("runs", ["none", "failing"])
+@pytest.mark.parametrize(
+    ("seconds", "overdue"), [(3 * INTERVAL, False), (3 * INTERVAL + 0.001, True)]
+)
+def test_a_sweep_is_overdue_after_three_intervals(
+    sweep: ExpirySweep,
+    breakable: BreakableRepository,
+    stopwatch: Stopwatch,
+    *,
+    seconds: float,
+    overdue: bool,
+    runs: str,
+) -> None:
+    """Three intervals without a good one, whether it hangs or fails."""
+    stopwatch.seconds += seconds
+    if runs == "failing":
+        breakable.broken = True
+        sweep.run()
+
+    health = sweep.health()
+
+    assert health.age_seconds == pytest.approx(seconds)
+    assert health.overdue is overdue
+
+
+def test_a_good_sweep_is_young_again(sweep: ExpirySweep, stopwatch: Stopwatch) -> None:
+    """Its age counts from the last good run, not from the start."""
+    stopwatch.seconds += 10 * INTERVAL
+
+    sweep.run()
+
+    assert sweep.health().age_seconds == 0
+    assert not sweep.health().overdue

@@ -1,0 +1,142 @@
+"""The scheduler: what it promises of every job, seen on the expiry job."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, timedelta
+
+import pytest
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED
+from apscheduler.schedulers.background import BackgroundScheduler
+from freezegun import freeze_time
+from freezegun.api import FrozenDateTimeFactory
+
+from daemon.expiry import ExpirySweep
+from daemon.scheduler import EXPIRY_JOB, create_scheduler, every
+from store import AgentRecord, AgentRegistryRepository
+
+Ran = Callable[[], bool]
+
+
+@pytest.fixture(autouse=True)
+def frozen() -> Iterator[FrozenDateTimeFactory]:
+    """Stop the time; whatever is declared is declared then."""
+    # Pytest goes on measuring how long tests take.
+    with freeze_time("2026-01-01", ignore=["_pytest.timing"]) as frozen:
+        yield frozen
+
+
+@pytest.fixture
+def scheduler() -> Iterator[BackgroundScheduler]:
+    """Return a scheduler, and shut it down if it was started."""
+    scheduler = create_scheduler()
+    yield scheduler
+    if scheduler.running:
+        scheduler.shutdown()
+
+
+@pytest.fixture
+def ran(scheduler: BackgroundScheduler) -> Ran:
+    """Return a function that waits until a job has run once more."""
+    finished = threading.Semaphore(0)
+    scheduler.add_listener(
+        lambda _: finished.release(), EVENT_JOB_EXECUTED | EVENT_JOB_ERROR
+    )
+
+    def wait() -> bool:
+        # A semaphore's own timeout would wait for the frozen clock.
+        return any(
+            finished.acquire(blocking=False) or threading.Event().wait(0.01)
+            for _ in range(500)
+        )
+
+    return wait
+
+
+@pytest.fixture
+def sweep(scheduler: BackgroundScheduler, repo: AgentRegistryRepository) -> ExpirySweep:
+    """Return a sweep of a plain store, scheduled as the daemon does."""
+    sweep = ExpirySweep(repo, interval_seconds=60)
+    every(scheduler, sweep.interval_seconds, EXPIRY_JOB, sweep.run)
+    return sweep
+
+
+@pytest.mark.usefixtures("sweep")
+def test_the_expiry_job_is_declared_for_every_minute(
+    scheduler: BackgroundScheduler,
+) -> None:
+    """One instance, coalesced, never misfired away, in UTC."""
+    scheduler.start(paused=True)
+
+    (job,) = scheduler.get_jobs()
+
+    assert job.id == "expire-agents"
+    assert job.trigger.interval == timedelta(seconds=60)
+    assert job.coalesce is True
+    assert job.max_instances == 1
+    assert job.misfire_grace_time is None
+    assert scheduler.timezone is UTC
+
+
+@pytest.mark.parametrize("seconds", [60, 3_600], ids=["on time", "an hour late"])
+def test_a_running_scheduler_sweeps_once(  # noqa: PLR0913
+    frozen: FrozenDateTimeFactory,
+    scheduler: BackgroundScheduler,
+    sweep: ExpirySweep,
+    ran: Ran,
+    repo: AgentRegistryRepository,
+    make_record: Callable[..., AgentRecord],
+    seconds: int,
+) -> None:
+    """When its minute has come; late, it catches up in one run and skips none."""
+    repo.add(make_record("dead", ttl_seconds=60))
+    repo.add(make_record("living", ttl_seconds=3_601))
+    scheduler.start()
+
+    frozen.tick(seconds)
+    scheduler.wakeup()
+    swept = ran()
+    scheduler.shutdown()
+
+    assert swept
+    assert (sweep.health().runs, sweep.health().removed) == (1, 1)
+    kept = repo.list_all(include_dead=True)
+    assert [record.agent_id for record in kept] == ["living"]
+
+
+def test_nothing_is_swept_before_the_interval_is_over(
+    frozen: FrozenDateTimeFactory,
+    scheduler: BackgroundScheduler,
+    sweep: ExpirySweep,
+    ran: Ran,
+) -> None:
+    """The first run comes one interval after the start, not at it."""
+    scheduler.start()
+
+    frozen.tick(59)
+    scheduler.add_job(int)
+    other_ran = ran()
+    scheduler.shutdown()
+
+    assert other_ran
+    assert sweep.health().runs == 0
+
+
+def test_a_job_that_raises_runs_again(
+    frozen: FrozenDateTimeFactory, scheduler: BackgroundScheduler, ran: Ran
+) -> None:
+    """A failure ends one run, neither the job nor the scheduler."""
+    runs = []
+
+    def fail() -> None:
+        runs.append("run")
+        raise OSError("disk full")
+
+    every(scheduler, 60, "failing", fail)
+    scheduler.start()
+    for _ in range(3):
+        frozen.tick(60)
+        scheduler.wakeup()
+        assert ran()
+    scheduler.shutdown()
+
+    assert len(runs) == 3
