@@ -78,7 +78,7 @@ def test_the_expiry_job_is_declared_for_every_minute(
 
 
 @pytest.mark.parametrize("seconds", [60, 3_600], ids=["on time", "an hour late"])
-def test_a_running_scheduler_sweeps_once(  # noqa: PLR0913
+def test_a_running_scheduler_sweeps_once(  # noqa: PLR0913, PLR0917 - fixtures
     frozen: FrozenDateTimeFactory,
     scheduler: BackgroundScheduler,
     sweep: ExpirySweep,
