@@ -1,8 +1,8 @@
 """`/docs`: the API's page for people, complete on a network without internet."""
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 _FILES = "/docs/files"
@@ -10,7 +10,12 @@ _FILES = "/docs/files"
 
 def install(app: FastAPI) -> None:
     """Serve Swagger UI and its files from this process."""
-    app.mount(_FILES, StaticFiles(packages=[("fastapi_swagger", "resources")]))
+    files = StaticFiles(packages=[("fastapi_swagger", "resources")])
+
+    # A route, not a mount: a mount would take every method, and hide its own.
+    @app.get(f"{_FILES}/{{name:path}}", include_in_schema=False)
+    async def file(name: str, request: Request) -> Response:
+        return await files.get_response(name, request.scope)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

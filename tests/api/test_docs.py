@@ -1,0 +1,30 @@
+"""The page for people."""
+
+import re
+
+import pytest
+from starlette.testclient import TestClient
+
+
+def test_docs_need_no_internet(client: TestClient) -> None:
+    """The page refers to nothing outside this process, and all it names is there."""
+    page = client.get("/docs")
+    referred = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)["']""", page.text)
+
+    assert page.status_code == 200
+    assert "/openapi.json" in referred
+    assert len(referred) == 4
+    for reference in referred:
+        assert reference.startswith("/")
+        assert not reference.startswith("//")
+        assert client.get(reference).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["", "none", "%00", "a" * 5000, "%2e%2e/%2e%2e/x", "/etc/passwd", "%ff"]
+)
+def test_docs_serve_only_their_own_files(client: TestClient, name: str) -> None:
+    """Whatever else is asked for is not there."""
+    response = client.get(f"/docs/files/{name}")
+
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
