@@ -156,6 +156,17 @@ def test_heartbeat_with_an_empty_body_is_taken(
     assert response.status_code == 200
 
 
+def test_heartbeat_needs_no_content_length(
+    client: TestClient, register: Register
+) -> None:
+    """A beat that says nothing of a body has none."""
+    register()
+    beat = client.build_request("POST", "/agents/summariser-1/heartbeat")
+    del beat.headers["content-length"]
+
+    assert client.send(beat).status_code == 200
+
+
 def test_deregistered_agent_is_gone(client: TestClient, register: Register) -> None:
     """Removing answers 204 without a body; a second time there is nothing."""
     register()
