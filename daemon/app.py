@@ -51,11 +51,8 @@ class RegistryDaemon:
         self._config = config
         self._notifier = notifier or Notifier()
         self._storage = _storage(config)
-        self._sweep = ExpirySweep(
-            self._storage.agents,
-            interval_seconds=config.leases.sweep_interval_seconds,
-        )
         self._scheduler = create_scheduler()
+        self._sweep: ExpirySweep
         self._cleanups = CleanUps()
         self._over = threading.Event()
         self._died = False
@@ -142,6 +139,13 @@ class RegistryDaemon:
         self._cleanups.push("checkpoint", database.checkpoint)
 
     def _start_scheduler(self) -> None:
+        # Both anew at each start: a scheduler that was shut down runs no job again,
+        # and the age of the last good sweep counts from here.
+        self._scheduler = create_scheduler()
+        self._sweep = ExpirySweep(
+            self._storage.agents,
+            interval_seconds=self._config.leases.sweep_interval_seconds,
+        )
         every(
             self._scheduler,
             self._sweep.interval_seconds,

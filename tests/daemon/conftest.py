@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,16 @@ def systemd(
         listening.bind(name.replace("@", "\0"))
         listening.settimeout(5)
         yield name, listening
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """Return a function that waits for something to become true."""
+
+    def wait(happened: Callable[[], object], seconds: float = 10) -> None:
+        give_up = time.monotonic() + seconds
+        while not happened():
+            assert time.monotonic() < give_up, f"not within {seconds} s"
+            time.sleep(0.01)
+
+    return wait

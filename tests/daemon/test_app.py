@@ -1,0 +1,294 @@
+"""The daemon, composed."""
+
+import http.client
+import json
+import logging
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from daemon.app import RegistryDaemon, StartupFailed
+from daemon.config import Config
+from daemon.listener import bind
+from daemon.lock import DaemonLock
+from daemon.systemd import Notifier
+
+MakeConfig = Callable[..., Config]
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """Return a port that is taken."""
+    bound = bind("127.0.0.1", 0)
+    yield bound.getsockname()[1]
+    bound.close()
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """Return another program's database."""
+    path = tmp_path / "foreign.db"
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE notes (note TEXT)")
+    database.close()
+    return path
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Path]:
+    """Return a database path whose lock another daemon holds."""
+    path = tmp_path / "held.db"
+    lock = DaemonLock(Path(f"{path}.lock"))
+    lock.acquire()
+    yield path
+    lock.release()
+
+
+@pytest.fixture
+def quick(make_config: MakeConfig) -> Config:
+    """Return a configuration that sweeps all the time."""
+    return make_config(leases={"sweep_interval_seconds": 0.05})
+
+
+def _steps(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.step
+        for record in caplog.records
+        if getattr(record, "action", None) == "cleanup"
+    ]
+
+
+def _health(daemon: RegistryDaemon) -> Any:
+    connection = http.client.HTTPConnection(*daemon.address, timeout=10)
+    connection.request("GET", "/health")
+    health = json.load(connection.getresponse())
+    connection.close()
+    return health
+
+
+def test_making_a_daemon_opens_nothing(
+    make_config: MakeConfig, new_threads: Callable[[], set[str]]
+) -> None:
+    """Neither file nor thread; that is what `start` is for."""
+    RegistryDaemon(make_config())
+
+    assert list(Path.cwd().iterdir()) == []
+    assert new_threads() == set()
+
+
+def test_a_started_daemon_serves_and_sweeps(
+    quick: Config, wait_until: Callable[..., None]
+) -> None:
+    """Requests are answered once `start` returns, on the port it found."""
+    daemon = RegistryDaemon(quick)
+    daemon.start()
+
+    health = _health(daemon)
+    wait_until(lambda: _health(daemon)["sweep"]["runs"] > 0)
+    daemon.stop()
+
+    assert health["status"] == "ok"
+    assert daemon.address[1] != 0
+
+
+def test_stopping_undoes_the_start_in_reverse(
+    make_config: MakeConfig,
+    new_threads: Callable[[], set[str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """First what faces the world, last what was taken first; no thread is left."""
+    caplog.set_level(logging.DEBUG, "daemon")
+    daemon = RegistryDaemon(make_config())
+    daemon.start()
+
+    stopped_well = daemon.stop()
+
+    assert stopped_well
+    assert _steps(caplog) == [
+        "readiness",
+        "listener",
+        "scheduler",
+        "checkpoint",
+        "store",
+        "lock",
+        "socket",
+    ]
+    assert new_threads() == set()
+
+
+def test_a_stopped_daemon_starts_again(quick: Config) -> None:
+    """All that `stop` let go of can be taken once more."""
+    daemon = RegistryDaemon(quick)
+    for _ in range(2):
+        daemon.start()
+        assert _health(daemon)["status"] == "ok"
+        assert daemon.stop()
+
+
+def test_two_daemons_fit_into_one_process(make_config: MakeConfig) -> None:
+    """Each on a database of its own."""
+    daemons = [
+        RegistryDaemon(make_config(store={"url": f"sqlite:///{name}.db"}))
+        for name in ("one", "two")
+    ]
+    for daemon in daemons:
+        daemon.start()
+
+    healths = [_health(daemon)["status"] for daemon in daemons]
+    stopped_well = [daemon.stop() for daemon in daemons]
+
+    assert healths == ["ok", "ok"]
+    assert stopped_well == [True, True]
+
+
+def test_a_stop_that_fails_in_one_step_says_so_and_takes_the_others(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer is false, the log names the step, the lock is free."""
+    daemon = RegistryDaemon(make_config())
+    daemon.start()
+    daemon._cleanups.push("oven", {}.popitem)
+
+    stopped_well = daemon.stop()
+
+    assert not stopped_well
+    assert "Stopping: oven failed" in caplog.text
+    again = RegistryDaemon(make_config())
+    again.start()
+    again.stop()
+
+
+def test_waiting_ends_when_serving_dies(make_config: MakeConfig) -> None:
+    """A daemon that cannot be reached must not look alive; the stop tells of it."""
+    daemon = RegistryDaemon(make_config())
+    daemon.start()
+
+    _listener_of(daemon)._server.should_exit = True
+    daemon.wait()
+
+    assert not daemon.stop()
+
+
+def _listener_of(daemon: RegistryDaemon) -> Any:
+    undo = dict(daemon._cleanups._steps)["listener"]
+    return undo.__self__  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("systemd", ["abstract"], indirect=True)
+def test_the_watchdog_starves_when_the_scheduler_stands_still(
+    make_config: MakeConfig, systemd: tuple[str, socket.socket]
+) -> None:
+    """Ready, fed while it turns, silent while it does not, stopping."""
+    name, heard = systemd
+    watched = Notifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "150000"})
+    daemon = RegistryDaemon(make_config(), watched)
+    daemon.start()
+    told = [heard.recv(100) for _ in range(3)]
+
+    daemon._scheduler.pause()
+    starved = _falls_silent(heard)
+    daemon._scheduler.resume()
+    told.append(heard.recv(100))
+    daemon.stop()
+    while told[-1] == b"WATCHDOG=1":
+        told.append(heard.recv(100))
+
+    assert starved
+    assert told[:4] == [b"READY=1"] + [b"WATCHDOG=1"] * 3
+    assert told[-1] == b"STOPPING=1"
+
+
+def _falls_silent(heard: socket.socket) -> bool:
+    """Tell whether the datagrams end for longer than a watchdog period."""
+    heard.settimeout(0.2)
+    try:
+        for _ in range(10):
+            heard.recv(100)
+    except TimeoutError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "reason", "lasting"),
+    [
+        (
+            "port",
+            r"cannot listen on 127\.0\.0\.1 port \d+: .* in use \(server\.",
+            False,
+        ),
+        ("host", r"cannot listen on no-such-host\.invalid .*\(server\.host", False),
+        ("foreign", r"foreign\.db .* another program \(store\.url\)$", True),
+        ("folder", r"the folder .* does not exist \(store\.url\)$", True),
+        (
+            "held",
+            r"held\.db is served by agent-registryd, pid \d+ .*\(store\.url",
+            True,
+        ),
+    ],
+)
+def test_a_start_that_fails_leaves_nothing_behind(
+    obstacle: str,
+    reason: str,
+    *,
+    lasting: bool,
+    make_config: MakeConfig,
+    request: pytest.FixtureRequest,
+    new_threads: Callable[[], set[str]],
+) -> None:
+    """One reason with its key; no thread, no lock, no file, no port."""
+    given: dict[str, Callable[[], dict[str, Any]]] = {
+        "port": lambda: {"server": {"port": request.getfixturevalue("taken")}},
+        "host": lambda: {"server": {"host": "no-such-host.invalid"}},
+        "foreign": lambda: {"store": {"url": _url(request, "foreign")}},
+        "folder": lambda: {"store": {"url": "sqlite:///gone/registry.db"}},
+        "held": lambda: {"store": {"url": _url(request, "held")}},
+    }
+    daemon = RegistryDaemon(make_config(**given[obstacle]()))
+    before = _contents()
+
+    with pytest.raises(StartupFailed, match=reason) as failed:
+        daemon.start()
+
+    assert failed.value.lasting is lasting
+    assert _contents() == before
+    assert new_threads() == set()
+    if obstacle not in ("port", "host"):
+        bind(*daemon.address).close()
+
+
+def _url(request: pytest.FixtureRequest, name: str) -> str:
+    return f"sqlite:///{request.getfixturevalue(name)}"
+
+
+def _contents() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path.cwd().iterdir()}
+
+
+def test_a_url_that_names_no_store_is_refused_before_any_start(
+    make_config: MakeConfig,
+) -> None:
+    """Already when the daemon is made; only an operator can mend it."""
+    with pytest.raises(StartupFailed, match=r"^'mysql:' names no store.*url\)$") as e:
+        RegistryDaemon(make_config(store={"url": "mysql:"}))
+
+    assert e.value.lasting
+
+
+def test_the_configured_ttls_are_granted(make_config: MakeConfig) -> None:
+    """What an agent asks beyond the bounds is refused, what it leaves out is set."""
+    leases = {"default_ttl_seconds": 7, "max_ttl_seconds": 8}
+    app = RegistryDaemon(make_config(leases=leases)).create_asgi_app()
+    body = {"agent_id": "a", "agent_name": "A", "host": "10.0.0.7", "port": 80}
+
+    with TestClient(app) as client:
+        granted = client.post("/agents/register", json=body)
+        refused = client.post("/agents/register", json=body | {"ttl_seconds": 9})
+
+    assert granted.json()["ttl_seconds"] == 7
+    assert refused.status_code == 422
