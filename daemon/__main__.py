@@ -1,6 +1,7 @@
 """`agent-registryd`: the command that serves."""
 
 import importlib.metadata
+import json
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -67,8 +68,8 @@ def _print(config: Config) -> None:
     for section, values in config.model_dump().items():
         typer.echo(f"[{section}]")
         for key, value in values.items():
-            text = f'"{value}"' if isinstance(value, str) else value
-            typer.echo(f"{key} = {text}")
+            # What is valid in JSON, of these types, is valid in TOML.
+            typer.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
 
 
 def _exit(reason: str, status: int) -> None:
