@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from store import AgentNotFound, StoreUnavailable, StoreUnusable
@@ -134,6 +135,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AgentNotFound, _answer_agent_not_found)
     app.add_exception_handler(StoreUnavailable, _answer_store_fault)
     app.add_exception_handler(StoreUnusable, _answer_store_fault)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_internal_error)
 
 
@@ -192,6 +194,11 @@ async def _answer_store_fault(request: Request, error: Exception) -> Response:
             headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
         )
     )
+
+
+async def _answer_nobody(_request: Request, _error: Exception) -> Response:
+    # Who hung up before sending all of a request is no fault of ours to log.
+    return problem_response(ProblemError(400, "http_error"))
 
 
 async def _answer_internal_error(_request: Request, _error: Exception) -> Response:
