@@ -5,6 +5,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+# FastAPI imports this as the first route is added, which fails while a test has
+# frozen the clock: imported here, an application can be built at any time.
+import pydantic.v1  # noqa: F401
 from fastapi import FastAPI
 
 from api import agents, describe, discovery, docs, errors, health
