@@ -14,6 +14,7 @@ from store import (
     AgentRecord,
     Storage,
     StoreUnavailable,
+    StoreUnusable,
     create_storage_backend,
 )
 from store.writer import Lane
@@ -64,6 +65,16 @@ def test_opening_twice_is_opening_once(
     storage.database.close()
 
     assert first == second
+
+
+def test_a_failed_opening_leaves_no_thread(
+    started: Callable[[], set[threading.Thread]],
+) -> None:
+    """The writer that could not make the file is let go."""
+    with pytest.raises(StoreUnusable, match="cannot be opened"):
+        create_storage_backend("sqlite:////proc/registry.db").database.open()
+
+    assert started() == set()
 
 
 def test_opening_at_once_from_many_threads_is_opening_once(
@@ -233,12 +244,13 @@ def test_a_store_may_be_collected_in_its_own_thread(
     assert not any(thread.is_alive() for thread in threads)
 
 
-@pytest.mark.parametrize("keep", ["store = ", ""])
-def test_a_program_that_never_closes_exits_at_once(tmp_path: Path, keep: str) -> None:
+@pytest.mark.parametrize("use", ["create_storage_backend()", "kept"])
+def test_a_program_that_never_closes_exits_at_once(tmp_path: Path, use: str) -> None:
     """No thread holds it back, and nothing is said on the way out."""
     program = (
         "from store import create_storage_backend\n"
-        f"{keep}create_storage_backend().agents.list_all()\n"
+        "kept = create_storage_backend()\n"
+        f"{use}.agents.list_all()\n"
     )
 
     done = subprocess.run(

@@ -51,12 +51,12 @@ class TestOrder:
         for agent_id in ("c", "a", "B", "e", "d"):
             repo.add(at_noon(agent_id))
 
-        pages, after = [], None
-        while page := ids(
-            repo.list_page(AgentFilter(), now=NOON, after=after, limit=2)
-        ):
-            pages.append(page)
-            after = page[-1]
+        pages: list[list[str]] = []
+        for _ in range(4):
+            after = pages[-1][-1] if pages else None
+            page = repo.list_page(AgentFilter(), now=NOON, after=after, limit=2)
+            if page:
+                pages.append(ids(page))
 
         assert pages == [["B", "a"], ["c", "d"], ["e"]]
 

@@ -45,6 +45,26 @@ def test_reads_do_not_wait_for_the_writer(
     assert repo.get("summariser-1") is not None
 
 
+def test_beats_are_written_before_what_waited_longer(
+    storage: Storage, make_record: MakeRecord
+) -> None:
+    """A living agent is not kept waiting by registrations."""
+    repo, database = storage
+    repo.add(make_record())
+    free = threading.Event()
+    order: list[str] = []
+    database.writer.submit(Lane.MAINTENANCE, free.wait)
+
+    adding = repo.submit(repo.add, make_record("other"))
+    beating = repo.submit(repo.update_heartbeat, "summariser-1")
+    adding.add_done_callback(lambda _: order.append("add"))
+    beating.add_done_callback(lambda _: order.append("beat"))
+    free.set()
+    database.close()
+
+    assert order == ["beat", "add"]
+
+
 def test_a_write_reads_the_clock_in_the_writers_thread(
     make_storage: Callable[..., Storage], make_record: MakeRecord
 ) -> None:
