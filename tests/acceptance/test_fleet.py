@@ -141,14 +141,13 @@ def test_the_killed_are_seen_dead_at_their_deadline_and_not_before(
 ) -> None:
     """Silence counts from the last beat, to the TTL, whenever the sweep comes."""
     deadline = _last_beat(story, agent) + TTL
-    seen = [look for look in story.looks if agent in look.agents]
+    before = [look for look in story.looks if look.answered_at < deadline]
+    after = [look for look in story.looks if look.asked_at >= deadline]
 
-    assert [look for look in seen if look.answered_at < deadline]
-    for look in seen:
-        if look.answered_at < deadline:
-            assert look.agents[agent]["is_alive"]
-        if look.asked_at >= deadline:
-            assert look.agents[agent]["status"] == "dead"
+    assert before
+    assert all(look.agents[agent]["is_alive"] for look in before)
+    seen = [look.agents[agent] for look in after if agent in look.agents]
+    assert {agent["status"] for agent in seen} <= {"dead"}
 
 
 @pytest.mark.parametrize("agent", KILLED)
