@@ -4,49 +4,18 @@ import http.client
 import json
 import logging
 import socket
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from daemon.app import RegistryDaemon, StartupFailed
+from daemon.app import RegistryDaemon
 from daemon.config import Config
-from daemon.listener import bind
-from daemon.lock import DaemonLock
 from daemon.systemd import Notifier
 
 MakeConfig = Callable[..., Config]
-
-
-@pytest.fixture
-def taken() -> Iterator[int]:
-    """Return a port that is taken."""
-    bound = bind("127.0.0.1", 0)
-    yield bound.getsockname()[1]
-    bound.close()
-
-
-@pytest.fixture
-def foreign(tmp_path: Path) -> Path:
-    """Return another program's database."""
-    path = tmp_path / "foreign.db"
-    database = sqlite3.connect(path)
-    database.execute("CREATE TABLE notes (note TEXT)")
-    database.close()
-    return path
-
-
-@pytest.fixture
-def held(tmp_path: Path) -> Iterator[Path]:
-    """Return a database path whose lock another daemon holds."""
-    path = tmp_path / "held.db"
-    lock = DaemonLock(Path(f"{path}.lock"))
-    lock.acquire()
-    yield path
-    lock.release()
 
 
 @pytest.fixture
@@ -212,72 +181,6 @@ def _falls_silent(heard: socket.socket) -> bool:
     except TimeoutError:
         return True
     return False
-
-
-@pytest.mark.parametrize(
-    ("obstacle", "reason", "lasting"),
-    [
-        (
-            "port",
-            r"cannot listen on 127\.0\.0\.1 port \d+: .* in use \(server\.",
-            False,
-        ),
-        ("host", r"cannot listen on no-such-host\.invalid .*\(server\.host", False),
-        ("foreign", r"foreign\.db .* another program \(store\.url\)$", True),
-        ("folder", r"the folder .* does not exist \(store\.url\)$", True),
-        (
-            "held",
-            r"held\.db is served by agent-registryd, pid \d+ .*\(store\.url",
-            True,
-        ),
-    ],
-)
-def test_a_start_that_fails_leaves_nothing_behind(
-    obstacle: str,
-    reason: str,
-    *,
-    lasting: bool,
-    make_config: MakeConfig,
-    request: pytest.FixtureRequest,
-    new_threads: Callable[[], set[str]],
-) -> None:
-    """One reason with its key; no thread, no lock, no file, no port."""
-    given: dict[str, Callable[[], dict[str, Any]]] = {
-        "port": lambda: {"server": {"port": request.getfixturevalue("taken")}},
-        "host": lambda: {"server": {"host": "no-such-host.invalid"}},
-        "foreign": lambda: {"store": {"url": _url(request, "foreign")}},
-        "folder": lambda: {"store": {"url": "sqlite:///gone/registry.db"}},
-        "held": lambda: {"store": {"url": _url(request, "held")}},
-    }
-    daemon = RegistryDaemon(make_config(**given[obstacle]()))
-    before = _contents()
-
-    with pytest.raises(StartupFailed, match=reason) as failed:
-        daemon.start()
-
-    assert failed.value.lasting is lasting
-    assert _contents() == before
-    assert new_threads() == set()
-    if obstacle not in ("port", "host"):
-        bind(*daemon.address).close()
-
-
-def _url(request: pytest.FixtureRequest, name: str) -> str:
-    return f"sqlite:///{request.getfixturevalue(name)}"
-
-
-def _contents() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path.cwd().iterdir()}
-
-
-def test_a_url_that_names_no_store_is_refused_before_any_start(
-    make_config: MakeConfig,
-) -> None:
-    """Already when the daemon is made; only an operator can mend it."""
-    with pytest.raises(StartupFailed, match=r"^'mysql:' names no store.*url\)$") as e:
-        RegistryDaemon(make_config(store={"url": "mysql:"}))
-
-    assert e.value.lasting
 
 
 def test_the_configured_ttls_are_granted(make_config: MakeConfig) -> None:

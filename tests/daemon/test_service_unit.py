@@ -36,11 +36,15 @@ def test_systemd_finds_no_fault_with_the_unit(tmp_path: Path) -> None:
 
     done = _analyze("verify", "--man=no", unit)
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert done.returncode == 0, done.stderr
+    assert UNIT.name not in done.stderr
 
 
 def test_the_unit_exposes_little() -> None:
     """The hardening keeps systemd's own score of exposure low."""
+    if "--offline" not in _analyze("--help").stdout:
+        pytest.skip("this systemd-analyze judges no unit that is not loaded")
+
     done = _analyze("security", "--offline=true", f"--threshold={MOST_EXPOSURE}", UNIT)
 
     assert done.returncode == 0, done.stdout
