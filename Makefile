@@ -1,11 +1,11 @@
-# make run | test | check | lock: each makes its own .venv first; a second call
+# make run | test | check | bench | lock: each makes its own .venv first; a second call
 # starts at once, because a stamp remembers the lock file it was installed from.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: run test lint check lock clean
+.PHONY: run test lint check bench bench-full lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run-ready
@@ -22,6 +22,14 @@ lint: $(VENV)/.test-ready
 	$(BIN)/codespell
 
 check: lint test
+
+# Under ten minutes, on two cores that have nothing else to do.
+bench: $(VENV)/.run-ready
+	$(BIN)/python -m bench
+
+# The same, and the rows with a million agents.
+bench-full: $(VENV)/.run-ready
+	$(BIN)/python -m bench full
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
