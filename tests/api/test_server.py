@@ -96,7 +96,9 @@ def test_applications_do_not_share_agents(tmp_path: Path, make_body: MakeBody) -
 def test_process_exits_at_once_and_silently(tmp_path: Path) -> None:
     """A bare TestClient, never closed, leaves no warning, thread or open log behind."""
     program = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        f"import logging, sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        # Development mode also tells of slow steps, which a busy machine has.
+        "logging.getLogger('asyncio').setLevel('ERROR')\n"
         "from starlette.testclient import TestClient\n"
         "from api import AgentRegistryServer\n"
         "client = TestClient(AgentRegistryServer('sqlite:///test.db').create_app())\n"
