@@ -212,6 +212,7 @@ def _storage(config: Config) -> Storage:
             config.store.url,
             synchronous=config.store.synchronous,
             reader_threads=config.store.reader_threads,
+            wal_limit_bytes=config.store.wal_limit_bytes,
         )
     except StoreUnusable as error:
         raise StartupFailed(f"{error} (store.url)", lasting=True) from error

@@ -52,6 +52,7 @@ class StoreConfig(_Section):
     url: str = "sqlite:///agent-registry.db"
     synchronous: Literal["full", "normal"] = "full"
     reader_threads: int = Field(default=4, ge=1, le=64)
+    wal_limit_bytes: int = Field(default=67_108_864, ge=1_048_576)
 
 
 class LeasesConfig(_Section):

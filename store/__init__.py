@@ -11,7 +11,9 @@ from store.base import (
     AgentAlreadyExists,
     AgentFilter,
     AgentNotFound,
+    AgentPage,
     AgentRegistryRepository,
+    Lease,
     RegistryDatabase,
     StoreError,
     StoreUnavailable,
@@ -27,8 +29,10 @@ __all__ = [
     "AgentAlreadyExists",
     "AgentFilter",
     "AgentNotFound",
+    "AgentPage",
     "AgentRecord",
     "AgentRegistryRepository",
+    "Lease",
     "Outcome",
     "Registration",
     "RegistryDatabase",
@@ -56,6 +60,7 @@ def create_storage_backend(
     *,
     synchronous: Literal["full", "normal"] = "full",
     reader_threads: int = 4,
+    wal_limit_bytes: int = 64 * 1024 * 1024,
     clock: Clock = utcnow,
 ) -> Storage:
     """Return the store that `url` names; nothing is opened before its first use.
@@ -65,6 +70,7 @@ def create_storage_backend(
         synchronous: "full" keeps what was acknowledged through a power cut,
             "normal" through a crash of the process only.
         reader_threads: how many calls may read at the same time.
+        wal_limit_bytes: at this size of SQLite's log, reads wait until it is empty.
         clock: stamps and judges every lease.
 
     Raises:
@@ -77,6 +83,9 @@ def create_storage_backend(
             "or sqlite:////absolute/path.db"
         )
     database = SqliteRegistryDatabase(
-        Path(path), synchronous=synchronous, reader_threads=reader_threads
+        Path(path),
+        synchronous=synchronous,
+        reader_threads=reader_threads,
+        wal_limit_bytes=wal_limit_bytes,
     )
     return Storage(SqliteAgentRegistryRepository(database, clock=clock), database)

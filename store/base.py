@@ -1,7 +1,7 @@
 """The contract every store keeps, and the errors it speaks in."""
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
@@ -45,6 +45,22 @@ class AgentFilter(NamedTuple):
     #: Every pair must match: a scalar whose text is the value (`true`, `2`,
     #: `gpu`), or an array with such an element.
     metadata: Mapping[str, str] = {}
+
+
+class AgentPage(NamedTuple):
+    """One page of a listing, rendered."""
+
+    #: A JSON array with one object an agent, in UTF-8.
+    body: bytes
+    #: The id to list on from; None when no agent follows.
+    next_after: str | None
+
+
+class Lease(NamedTuple):
+    """A lease as a heartbeat left it."""
+
+    expires_at: datetime
+    ttl_seconds: int
 
 
 class RegistryDatabase(abc.ABC):
@@ -157,11 +173,15 @@ class AgentRegistryRepository(abc.ABC):
         now: datetime,
         after: str | None = None,
         limit: int | None = None,
-    ) -> list[AgentRecord]:
-        """Return the agents that match, judged at `now`, ordered by id.
+    ) -> AgentPage:
+        """Return the agents that match, judged at `now`, ordered by id, as JSON.
 
-        The answer is one consistent snapshot: at most `limit` rows, all of them
-        behind the id `after`. Ids are compared by code point.
+        The database renders it: a listing of thousands must not hold up, object
+        by object, the heartbeats beside it. Each agent has the columns of its row
+        (instants as RFC 3339 in UTC, with Z) and `is_alive`, `status` and
+        `age_seconds` as `leases` has them. The answer is one consistent snapshot
+        of at most `limit` agents, all of them behind the id `after`; ids are
+        compared by code point.
         """
 
     @abc.abstractmethod
@@ -176,6 +196,13 @@ class AgentRegistryRepository(abc.ABC):
 
         Raises:
             AgentNotFound: nothing is stored under the id.
+        """
+
+    @abc.abstractmethod
+    def update_heartbeats(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
+        """Renew many leases at one instant, all or none; return those renewed.
+
+        Ids missing from the answer are unknown; one given twice counts once.
         """
 
     @abc.abstractmethod

@@ -124,3 +124,23 @@ class AgentRecord(Model):
     def is_alive(self, now: datetime | None = None) -> bool:
         """Tell whether the lease is valid at `now`, by default at this moment."""
         return not is_expired(self.expires_at, utcnow() if now is None else now)
+
+
+#: The columns, by name, in the order of the table.
+FIELDS: dict[str, Any] = AgentRecord._meta.fields  # noqa: SLF001 - as Peewee documents
+
+
+def to_row(record: AgentRecord) -> tuple[Any, ...]:
+    """Return the values of a record's row, in the order of the fields."""
+    data = record.__data__
+    return tuple(field.db_value(data[name]) for name, field in FIELDS.items())
+
+
+def from_row(row: tuple[Any, ...]) -> AgentRecord:
+    """Return the record of a row that has every field, in their order."""
+    return AgentRecord(
+        **{
+            name: field.python_value(value)
+            for (name, field), value in zip(FIELDS.items(), row, strict=True)
+        }
+    )

@@ -1,16 +1,23 @@
 """The few threads that read, each on a connection of its own."""
 
+import logging
+import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from peewee import Database, PeeweeException
 
 from store.base import StoreUnavailable
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_INTERRUPT_AGAIN_SECONDS = 0.01
 
 _Call = Callable[[], None]
 
@@ -23,6 +30,9 @@ class Readers:
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
+        self._pausing = False
+        self._active: set[sqlite3.Connection] = set()
+        self._changed = threading.Condition()
         self._threads = [
             # Daemon threads: an application that is never closed must still exit.
             threading.Thread(target=self._run, name=f"store-reader-{n}", daemon=True)
@@ -42,7 +52,7 @@ class Readers:
         with self._closing:
             if self._closed:
                 raise StoreUnavailable("the store is closed")
-            self._calls.put(lambda: _answer(work, future))
+            self._calls.put(lambda: self._answer(work, future))
         return future
 
     def close(self) -> None:
@@ -56,6 +66,48 @@ class Readers:
             if thread is not threading.current_thread():
                 thread.join()
 
+    @contextmanager
+    def paused(self, *, patience_seconds: float) -> Iterator[None]:
+        """Keep anyone from reading within the block; who still reads is ended.
+
+        A reader that is ended answers `StoreUnavailable`. Meanwhile calls queue.
+        """
+        with self._changed:
+            self._pausing = True
+        try:
+            with self._changed:
+                if not self._changed.wait_for(self._is_idle, patience_seconds):
+                    self._end_reads()
+            yield
+        finally:
+            with self._changed:
+                self._pausing = False
+                self._changed.notify_all()
+
+    def _is_idle(self) -> bool:
+        return not self._active
+
+    def _end_reads(self) -> None:
+        # Again and again: an interrupt between two statements of a read is lost.
+        while self._active:
+            for connection in self._active:
+                connection.interrupt()
+            self._changed.wait(_INTERRUPT_AGAIN_SECONDS)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Wait while paused; then count as reading."""
+        connection = self._database.connection()  # type: ignore[no-untyped-call] # Peewee's
+        with self._changed:
+            self._changed.wait_for(lambda: not self._pausing)
+            self._active.add(connection)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._active.discard(connection)
+                self._changed.notify_all()
+
     def _run(self) -> None:
         while self._turn():
             pass
@@ -68,15 +120,18 @@ class Readers:
         call()
         return True
 
-
-def _answer(work: Callable[[], T], future: "Future[Any]") -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(work())
-    except PeeweeException as error:
-        unavailable = StoreUnavailable(f"the store could not be read: {error}")
-        unavailable.__cause__ = error
-        future.set_exception(unavailable)
-    except Exception as error:  # noqa: BLE001 - its caller gets it
-        future.set_exception(error)
+    def _answer(self, work: Callable[[], T], future: "Future[T]") -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            with self._reading():
+                result = work()
+        except PeeweeException as error:
+            log.warning("A read failed: %s", error, extra={"action": "read_failed"})
+            unavailable = StoreUnavailable(f"the store could not be read: {error}")
+            unavailable.__cause__ = error
+            future.set_exception(unavailable)
+        except Exception as error:  # noqa: BLE001 - its caller gets it
+            future.set_exception(error)
+        else:
+            future.set_result(result)

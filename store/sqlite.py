@@ -1,38 +1,65 @@
 """The repository on SQLite."""
 
-import logging
-from collections.abc import Callable
+import json
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from peewee import SQL, IntegrityError, ModelDelete, ModelUpdate, SqliteDatabase
+from peewee import IntegrityError, SqliteDatabase
 
-from store import queries, threads
+from store import listing, queries, threads
 from store import registration as registering
 from store.base import (
     AgentAlreadyExists,
     AgentFilter,
     AgentNotFound,
+    AgentPage,
     AgentRegistryRepository,
+    Lease,
 )
 from store.clock import Clock, utcnow
 from store.connections import SqliteRegistryDatabase
 from store.leases import Status
-from store.models import AgentRecord
+from store.models import AgentRecord, from_micros, from_row, to_micros, to_row
+from store.queries import execute
 from store.registration import Registration
+from store.sweep import TOLD, Chunk, ChunkSize, tell
 from store.threads import reads, writes
 from store.writer import Lane
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+#: Rows of which a sweep takes note at a time, before it removes them in chunks.
+_DUE_AT_ONCE = 100_000
 
-#: Rows one sweep statement removes at most: the writer is never held for long.
-_SWEEP_CHUNK = 500
-#: Expiries told one by one in a sweep; of the rest the log gives the number.
-_TOLD_ONE_BY_ONE = 100
+# `leases.renewed` and `leases.deadline`. In two statements, each one step of
+# SQLite: with RETURNING it would ask for the interpreter's lock at every row, and
+# wait for it whenever the event loop is busy.
+_RENEW = """
+    UPDATE agents
+    SET last_heartbeat = max(last_heartbeat, :now),
+        expires_at = max(last_heartbeat, :now) + ttl_seconds * 1000000
+    WHERE agent_id IN (SELECT value FROM json_each(:ids))
+"""
+_LEASES = """
+    SELECT json_group_array(json_array(agent_id, expires_at, ttl_seconds))
+    FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
+"""
+_DUE = """
+    SELECT json_group_array(due) FROM (
+        SELECT rowid AS due FROM agents WHERE expires_at <= :now LIMIT :limit)
+"""
+_DELETE = "DELETE FROM agents WHERE agent_id = :id"
+# The deadline is checked again: since the rows were noted, a beat may have been
+# committed.
+_DELETE_DUE = """
+    DELETE FROM agents
+    WHERE rowid IN (SELECT value FROM json_each(:rows)) AND expires_at <= :now
+    RETURNING agent_id, last_heartbeat, ttl_seconds
+"""
 
 
 class SqliteAgentRegistryRepository(AgentRegistryRepository):
@@ -43,6 +70,9 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     ) -> None:
         super().__init__(clock)
         self._database = database
+        self._one = queries.text(queries.one(), database.reading)
+        self._insert = queries.text(queries.insert(), database.writing)
+        self._upsert = queries.text(queries.upsert(), database.writing)
 
     def submit(
         self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -53,7 +83,12 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     @writes(Lane.CHANGE)
     def add(self, record: AgentRecord) -> AgentRecord:
         """See `AgentRegistryRepository`."""
-        self._insert(record)
+        try:
+            self._write(self._insert, to_row(record))
+        except IntegrityError as error:
+            raise AgentAlreadyExists(
+                f"an agent is already stored as {record.agent_id!r}"
+            ) from error
         return record
 
     @writes(Lane.CHANGE)
@@ -61,10 +96,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         known = self._find(self._database.writing, record.agent_id)
         registration = registering.register(known, record, self._clock())
-        if known is None:
-            self._insert(registration.record)
-        else:
-            self._write(queries.replace(registration.record))
+        self._write(self._upsert, to_row(registration.record))
         return registration
 
     @reads
@@ -72,12 +104,16 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         return self._find(self._database.reading, agent_id)
 
+    @reads
     def list_all(
         self,
         include_dead: bool = False,  # noqa: FBT001, FBT002 - fixed by the contract
     ) -> list[AgentRecord]:
         """See `AgentRegistryRepository`."""
-        return self.list_page(AgentFilter(include_dead), now=self.now())
+        query = queries.everyone()
+        if not include_dead:
+            query = query.where(~queries.expired(self._clock()))
+        return list(query.execute(self._database.reading))
 
     @reads
     def list_page(
@@ -87,13 +123,16 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         now: datetime,
         after: str | None = None,
         limit: int | None = None,
-    ) -> list[AgentRecord]:
+    ) -> AgentPage:
         """See `AgentRegistryRepository`."""
-        query = queries.select(agents, now)
-        for key, value in agents.metadata.items():
-            query = query.where(_metadata_matches(key, value))
-        page = queries.page(query, after, limit)
-        return list(page.execute(self._database.reading))
+        database = self._database.reading
+        with database.atomic():  # one snapshot for both questions
+            page = listing.page(agents, now, after, limit)
+            body, count, last = execute(database, *page).fetchone()
+            if limit is None or count < limit:
+                return AgentPage(body, None)
+            more = execute(database, *listing.follows(agents, now, last)).fetchone()
+        return AgentPage(body, last if more else None)
 
     @reads
     def count_by_status(self, now: datetime) -> dict[Status, int]:
@@ -110,72 +149,67 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     @writes(Lane.HEARTBEAT)
     def update_heartbeat(self, agent_id: str) -> AgentRecord:
         """See `AgentRegistryRepository`."""
-        renewed = self._write(
-            queries.renew(self._clock()).where(AgentRecord.agent_id == agent_id)
-        )
-        if not renewed:
+        self._renew([agent_id])
+        renewed = self._find(self._database.writing, agent_id)
+        if renewed is None:
             raise AgentNotFound(f"no agent is registered as {agent_id!r}")
-        return renewed[0]
+        return renewed
+
+    @writes(Lane.HEARTBEAT)
+    def update_heartbeats(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
+        """See `AgentRegistryRepository`."""
+        return self._renew(agent_ids)
 
     @writes(Lane.CHANGE)
     def delete(self, agent_id: str) -> bool:
         """See `AgentRegistryRepository`."""
-        return bool(self._write(queries.delete(agent_id)))
+        return bool(self._write(_DELETE, {"id": agent_id}).rowcount)
 
     def delete_expired(self) -> int:
         """See `AgentRegistryRepository`."""
         now = self._clock()
         removed = 0
-        while chunk := self._delete_expired_chunk(now):
-            _tell(chunk[: max(0, _TOLD_ONE_BY_ONE - removed)], now)
-            removed += len(chunk)
+        size = ChunkSize()
+        while due := self._due(now):
+            for rows in size.cut(due):
+                chunk = self._delete_due(rows, now)
+                size.learn(len(rows), chunk.seconds)
+                tell(chunk, now, told=removed)
+                removed += chunk.removed
         return removed
 
+    @reads
+    def _due(self, now: datetime) -> list[int]:
+        """Note rows that are dead, in the order they are stored in."""
+        values = {"now": to_micros(now), "limit": _DUE_AT_ONCE}
+        (rows,) = execute(self._database.reading, _DUE, values).fetchone()
+        return sorted(json.loads(rows))
+
     @writes(Lane.SWEEP)
-    def _delete_expired_chunk(self, now: datetime) -> list[AgentRecord]:
-        return self._write(queries.delete_expired_chunk(now, _SWEEP_CHUNK))
+    def _delete_due(self, rows: list[int], now: datetime) -> Chunk:
+        started = time.perf_counter()
+        values = {"rows": json.dumps(rows), "now": to_micros(now)}
+        deleting = self._write(_DELETE_DUE, values)
+        expired = deleting.fetchmany(TOLD)
+        deleting.close()
+        (removed,) = self._write("SELECT changes()").fetchone()
+        return Chunk(removed, expired, time.perf_counter() - started)
+
+    def _renew(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
+        ids = json.dumps(agent_ids)
+        self._write(_RENEW, {"now": to_micros(self._clock()), "ids": ids})
+        (leases,) = self._write(_LEASES, {"ids": ids}).fetchone()
+        instants: dict[int, datetime] = {}  # a batch has few: one for each TTL
+        renewed = {}
+        for agent_id, micros, ttl_seconds in json.loads(leases):
+            if micros not in instants:
+                instants[micros] = from_micros(micros)
+            renewed[agent_id] = Lease(instants[micros], ttl_seconds)
+        return renewed
 
     def _find(self, database: SqliteDatabase, agent_id: str) -> AgentRecord | None:
-        found = list(queries.find(agent_id).execute(database))
-        return found[0] if found else None
+        row = execute(database, self._one, (agent_id,)).fetchone()
+        return from_row(row) if row else None
 
-    def _insert(self, record: AgentRecord) -> None:
-        try:
-            AgentRecord.insert(record.__data__).execute(self._database.writing)
-        except IntegrityError as error:
-            raise AgentAlreadyExists(
-                f"an agent is already stored as {record.agent_id!r}"
-            ) from error
-
-    def _write(self, query: ModelUpdate | ModelDelete) -> list[AgentRecord]:
-        """Execute a writing query to its end, and return the rows it returns."""
-        return list(query.execute(self._database.writing))
-
-
-#: One JSON value as the text that a filter compares; null where it is a container.
-_AS_TEXT = (
-    "CASE {0}.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'"
-    " WHEN 'null' THEN 'null' ELSE CAST({0}.atom AS TEXT) END"
-)
-_METADATA_MATCHES = (
-    "EXISTS (SELECT 1 FROM json_each(metadata) AS entry WHERE entry.key = ? AND"  # noqa: S608 - constants only
-    f" ({_AS_TEXT.format('entry')} = ? OR entry.type = 'array' AND EXISTS"
-    " (SELECT 1 FROM json_each(entry.value) AS item"
-    f" WHERE {_AS_TEXT.format('item')} = ?)))"
-)
-
-
-def _metadata_matches(key: str, value: str) -> SQL:
-    return SQL(_METADATA_MATCHES, (key, value, value))
-
-
-def _tell(expired: list[AgentRecord], now: datetime) -> None:
-    """Say of each agent why it was removed."""
-    for record in expired:
-        log.info(
-            "Agent %s expired: silent for %.1f s, its TTL is %d s",
-            record.agent_id,
-            (now - record.last_heartbeat).total_seconds(),
-            record.ttl_seconds,
-            extra={"action": "agent_expired", "agent_id": record.agent_id},
-        )
+    def _write(self, sql: str, values: Any = ()) -> Any:  # noqa: ANN401 - SQLite's cursor
+        return execute(self._database.writing, sql, values)

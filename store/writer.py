@@ -67,10 +67,17 @@ class Writer:
     A job that raises is undone alone, by its savepoint, and its caller gets the
     error. When the transaction itself fails, all its callers get
     `StoreUnavailable`, and nothing of it was applied.
+
+    Args:
+        database: its connection in this thread is the only one that writes.
+        tend: called after each turn, when what it committed has been answered.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, tend: Callable[[], None] = lambda: None
+    ) -> None:
         self._database = database
+        self._tend = tend
         self._waiting: dict[Lane, deque[_Job[Any]]] = {lane: deque() for lane in Lane}
         self._changed = threading.Condition()
         self._closing = False
@@ -118,6 +125,7 @@ class Writer:
         if batch:
             for attempt in self._commit(batch):
                 attempt.settle()
+            self._tend()
         for job in _wanted(maintenance):
             _try(job).settle()
         return bool(batch or maintenance)

@@ -158,7 +158,7 @@ def test_the_writer_syncs_as_promised(
     ).result()
     storage.database.close()
 
-    assert pragmas == ("wal", level, 1000)
+    assert pragmas == ("wal", level, 0)
 
 
 def test_readers_neither_write_nor_checkpoint(storage: Storage) -> None:

@@ -240,3 +240,28 @@ class TestSubmit:
 
         assert added.result().agent_id == "summariser-1"
         assert isinstance(refused.exception(), AgentNotFound)
+
+
+class TestHeartbeats:
+    def test_many_leases_are_renewed_at_one_instant(
+        self, repo: AgentRegistryRepository, make_record: Callable[..., AgentRecord]
+    ) -> None:
+        """Each for its own TTL; who is unknown is not in the answer."""
+        repo.add(make_record("a", ttl_seconds=10))
+        repo.add(make_record("b", ttl_seconds=20))
+        before = repo.add(make_record("c"))
+
+        renewed = repo.update_heartbeats(["b", "gone", "a", "b"])
+
+        stored = {record.agent_id: record for record in repo.list_all()}
+        assert stored["a"].last_heartbeat == stored["b"].last_heartbeat
+        assert renewed == {
+            agent_id: (stored[agent_id].expires_at, stored[agent_id].ttl_seconds)
+            for agent_id in ("a", "b")
+        }
+        assert renewed["b"].expires_at - renewed["a"].expires_at == 10 * SECOND
+        assert stored["c"].expires_at == before.expires_at
+
+    def test_nobody_may_beat(self, repo: AgentRegistryRepository) -> None:
+        """An empty batch renews nothing."""
+        assert repo.update_heartbeats([]) == {}

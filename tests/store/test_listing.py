@@ -1,12 +1,13 @@
 """What every repository does, whatever database is behind it: the lists."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from store import AgentFilter, AgentRecord, AgentRegistryRepository
+from store import AgentFilter, AgentPage, AgentRecord, AgentRegistryRepository
 from store.leases import Status
 
 MakeRecord = Callable[..., AgentRecord]
@@ -15,9 +16,9 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
 
-def ids(agents: list[AgentRecord]) -> list[str]:
-    """Return the ids of a listing, in its order."""
-    return [agent.agent_id for agent in agents]
+def ids(page: AgentPage) -> list[str]:
+    """Return the ids on a page, in its order."""
+    return [agent["agent_id"] for agent in json.loads(page.body)]
 
 
 @pytest.fixture
@@ -40,9 +41,9 @@ class TestOrder:
         for agent_id in ("b", "a~", "a", "B", "_", "a-1", "a.1", "a10", "a2", "a:"):
             repo.add(at_noon(agent_id))
 
-        assert ids(repo.list_all(include_dead=True)) == [
-            *("B", "_", "a", "a-1", "a.1", "a10", "a2", "a:", "a~", "b")
-        ]
+        ordered = ["B", "_", "a", "a-1", "a.1", "a10", "a2", "a:", "a~", "b"]
+        assert [agent.agent_id for agent in repo.list_all(include_dead=True)] == ordered
+        assert ids(repo.list_page(AgentFilter(), now=NOON)) == ordered
 
     def test_pages_follow_each_other_without_gap_or_overlap(
         self, repo: AgentRegistryRepository, at_noon: MakeRecord
@@ -51,14 +52,23 @@ class TestOrder:
         for agent_id in ("c", "a", "B", "e", "d"):
             repo.add(at_noon(agent_id))
 
-        pages: list[list[str]] = []
-        for _ in range(4):
-            after = pages[-1][-1] if pages else None
-            page = repo.list_page(AgentFilter(), now=NOON, after=after, limit=2)
-            if page:
-                pages.append(ids(page))
+        pages = [repo.list_page(AgentFilter(), now=NOON, limit=2)]
+        while (after := pages[-1].next_after) is not None:
+            pages.append(repo.list_page(AgentFilter(), now=NOON, after=after, limit=2))
 
-        assert pages == [["B", "a"], ["c", "d"], ["e"]]
+        assert [ids(page) for page in pages] == [["B", "a"], ["c", "d"], ["e"]]
+
+    def test_a_full_page_that_is_the_last_says_so(
+        self, repo: AgentRegistryRepository, at_noon: MakeRecord
+    ) -> None:
+        """Nobody is sent on to an empty page."""
+        for agent_id in ("a", "b"):
+            repo.add(at_noon(agent_id))
+        repo.add(at_noon("c", last_heartbeat=NOON - 3600 * SECOND))
+
+        page = repo.list_page(AgentFilter(), now=NOON, limit=2)
+
+        assert (ids(page), page.next_after) == (["a", "b"], None)
 
     def test_a_page_may_start_behind_an_id_that_is_gone(
         self, repo: AgentRegistryRepository, at_noon: MakeRecord

@@ -1,0 +1,99 @@
+"""Rows to bytes: SQL with which SQLite renders a listing itself.
+
+Rendered in Python, 10,000 agents take the interpreter's lock for 60 ms, and every
+heartbeat waits; SQLite renders them without it. The shape is the HTTP facade's
+`AgentInfo`, whose tests hold the two together.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from store.base import AgentFilter
+from store.leases import BEATS_PER_TTL, Status
+from store.models import to_micros
+
+_DEAD = "expires_at <= :now"
+_LATE_MICROS = f"last_heartbeat + ttl_seconds * 2000000 / {BEATS_PER_TTL}"
+_STATUS = (
+    f"CASE WHEN {_DEAD} THEN '{Status.DEAD}'"
+    f" WHEN {_LATE_MICROS} <= :now THEN '{Status.LATE}' ELSE '{Status.ALIVE}' END"
+)
+
+
+def _instant(column: str) -> str:
+    return (
+        f"strftime('%Y-%m-%dT%H:%M:%S', {column} / 1000000, 'unixepoch')"
+        f" || printf('.%06dZ', {column} % 1000000)"
+    )
+
+
+_MEMBERS = {
+    "agent_id": "agent_id",
+    "agent_name": "agent_name",
+    "host": "host",
+    "port": "port",
+    "ttl_seconds": "ttl_seconds",
+    "metadata": "json(metadata)",
+    "is_alive": f"json(iif({_DEAD}, 'false', 'true'))",
+    "status": _STATUS,
+    "last_heartbeat": _instant("last_heartbeat"),
+    "expires_at": _instant("expires_at"),
+    "registered_at": _instant("registered_at"),
+    "age_seconds": "max(0, :now - last_heartbeat) / 1e6",
+}
+_OBJECT = ", ".join(f"'{name}', {value}" for name, value in _MEMBERS.items())
+
+#: One JSON value as the text that a filter compares; null where it is a container.
+_AS_TEXT = (
+    "CASE {0}.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'"
+    " WHEN 'null' THEN 'null' ELSE CAST({0}.atom AS TEXT) END"
+)
+_METADATA_MATCHES = (
+    "EXISTS (SELECT 1 FROM json_each(metadata) AS entry"  # noqa: S608 - constants only
+    " WHERE entry.key = {key} AND"
+    f" ({_AS_TEXT.format('entry')} = {{value}} OR entry.type = 'array' AND EXISTS"
+    " (SELECT 1 FROM json_each(entry.value) AS item"
+    f" WHERE {_AS_TEXT.format('item')} = {{value}})))"
+)
+
+Statement = tuple[str, dict[str, Any]]
+
+
+def page(
+    agents: AgentFilter, now: datetime, after: str | None, limit: int | None
+) -> Statement:
+    """Select one row: the page's JSON, the number of its agents, and its last id."""
+    where, values = _where(agents, now, after)
+    rows = f"SELECT * FROM agents WHERE {where} ORDER BY agent_id LIMIT :limit"  # noqa: S608
+    sql = (
+        f"SELECT CAST(json_group_array(json_object({_OBJECT})) AS BLOB),"  # noqa: S608
+        f" count(*), max(agent_id) FROM ({rows})"
+    )
+    return sql, values | {"limit": -1 if limit is None else limit}
+
+
+def follows(agents: AgentFilter, now: datetime, after: str) -> Statement:
+    """Select a row if any agent that matches stands behind `after`."""
+    where, values = _where(agents, now, after)
+    return f"SELECT 1 FROM agents WHERE {where} LIMIT 1", values  # noqa: S608
+
+
+def _where(agents: AgentFilter, now: datetime, after: str | None) -> Statement:
+    """Say which rows match; every value is bound, none becomes part of the SQL."""
+    conditions = ["TRUE"]
+    values: dict[str, Any] = {"now": to_micros(now)}
+    if not agents.include_dead:
+        conditions.append("expires_at > :now")
+    for column, wanted in (
+        ("agent_name = :name", agents.name),
+        ("host = :host", agents.host),
+        ("agent_id > :after", after),
+    ):
+        if wanted is not None:
+            conditions.append(column)
+            values[column.partition(":")[2]] = wanted
+    for number, (key, value) in enumerate(agents.metadata.items()):
+        names = {"key": f":key{number}", "value": f":value{number}"}
+        conditions.append(_METADATA_MATCHES.format(**names))
+        values |= {f"key{number}": key, f"value{number}": value}
+    return " AND ".join(conditions), values

@@ -1,0 +1,61 @@
+"""How a sweep cuts its work: chunks that hold the writer for about 5 ms."""
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from store.models import from_micros
+
+log = logging.getLogger(__name__)
+
+#: Expiries told one by one in a sweep; of the rest the log gives the number.
+TOLD = 100
+#: How long one chunk may hold the writer: a heartbeat behind it waits that long.
+_CHUNK_SECONDS = 0.005
+_SMALLEST, _FIRST, _LARGEST = 20, 200, 5_000
+
+
+class Chunk(NamedTuple):
+    """What one statement of a sweep removed."""
+
+    removed: int
+    #: The first of them: id, last heartbeat in epoch microseconds, TTL in seconds.
+    expired: list[tuple[str, int, int]]
+    seconds: float
+
+
+class ChunkSize:
+    """Finds the number of rows that takes `_CHUNK_SECONDS` to remove."""
+
+    def __init__(self) -> None:
+        self._size = _FIRST
+
+    def cut(self, rows: list[int]) -> Iterator[list[int]]:
+        """Cut `rows` into chunks, each as long as the size learnt until then."""
+        start = 0
+        while start < len(rows):
+            chunk = rows[start : start + self._size]
+            start += len(chunk)
+            yield chunk
+
+    def learn(self, rows: int, seconds: float) -> None:
+        """Adapt to a chunk of so many rows that took so long.
+
+        At most twofold at a time: one chunk may have waited for a slow disk.
+        """
+        fitting = rows * _CHUNK_SECONDS / max(seconds, 1e-6)
+        bounded = min(max(fitting, self._size / 2), self._size * 2)
+        self._size = int(min(max(bounded, _SMALLEST), _LARGEST))
+
+
+def tell(chunk: Chunk, now: datetime, *, told: int) -> None:
+    """Log of each agent why it was removed, unless `told` were logged before."""
+    for agent_id, last_heartbeat, ttl_seconds in chunk.expired[: max(0, TOLD - told)]:
+        log.info(
+            "Agent %s expired: silent for %.1f s, its TTL is %d s",
+            agent_id,
+            (now - from_micros(last_heartbeat)).total_seconds(),
+            ttl_seconds,
+            extra={"action": "agent_expired", "agent_id": agent_id},
+        )

@@ -1,0 +1,115 @@
+"""How the write-ahead log is kept short."""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from store import AgentRecord, Storage, StoreUnavailable, create_storage_backend
+from store.readers import Readers
+from store.sqlite import SqliteAgentRegistryRepository
+
+LIMIT = 1024 * 1024
+AGENTS = 400
+#: What the transaction that crosses the limit may add.
+SLACK = 2
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    """Open a store of a small log, with some agents in it."""
+    storage = create_storage_backend(
+        f"sqlite:///{tmp_path}/registry.db", wal_limit_bytes=LIMIT
+    )
+    yield storage
+    storage.database.close()
+
+
+@pytest.fixture
+def beat(
+    storage: Storage, make_record: Callable[..., AgentRecord]
+) -> Callable[[], int]:
+    """Return a function that renews all leases, and tells the size of the log."""
+    ids = [f"agent-{n}" for n in range(AGENTS)]
+    for agent_id in ids:
+        storage.agents.add(make_record(agent_id, metadata={"text": "x" * 3000}))
+    log = Path(f"{storage.database.location}-wal")
+
+    def beat() -> int:
+        storage.agents.update_heartbeats(ids)
+        return log.stat().st_size
+
+    return beat
+
+
+def readers_of(storage: Storage) -> Readers:
+    """Return the threads that read."""
+    assert isinstance(storage.agents, SqliteAgentRegistryRepository)
+    return storage.agents._database.readers
+
+
+def test_log_stays_short_while_nobody_reads(beat: Callable[[], int]) -> None:
+    """Each checkpoint lets the log start anew."""
+    sizes = [beat() for _ in range(50)]
+
+    assert max(sizes) <= LIMIT * SLACK
+
+
+def test_log_is_emptied_although_somebody_always_reads(
+    storage: Storage, beat: Callable[[], int]
+) -> None:
+    """A reader that holds its snapshot is ended, and told to come again."""
+    reading = threading.Event()
+
+    def read_for_ever() -> None:
+        database = storage.agents._database.reading  # type: ignore[attr-defined]
+        with database.atomic():
+            database.execute_sql("SELECT count(*) FROM agents").fetchone()
+            reading.set()
+            database.execute_sql(
+                "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"
+                " SELECT count(*) FROM n"
+            ).fetchone()
+
+    endless = readers_of(storage).submit(read_for_ever)
+    reading.wait()
+
+    sizes = [beat() for _ in range(50)]
+
+    assert max(sizes) <= LIMIT * SLACK
+    with pytest.raises(StoreUnavailable):
+        endless.result()
+    assert len(storage.agents.list_all()) == AGENTS
+
+
+def test_reads_wait_while_the_log_is_emptied(storage: Storage) -> None:
+    """And are answered after it."""
+    readers = readers_of(storage)
+
+    with readers.paused(patience_seconds=0):
+        waiting = readers.submit(lambda: "read")
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.05)
+
+    assert waiting.result(timeout=5) == "read"
+
+
+def test_a_checkpoint_that_fails_loses_nothing(
+    storage: Storage, beat: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another process that reads keeps the log from being emptied; beats go on."""
+    caplog.set_level(logging.WARNING, "store.wal")
+    other = sqlite3.connect(storage.database.location, isolation_level=None)
+    other.execute("BEGIN")
+    other.execute("SELECT count(*) FROM agents").fetchone()
+
+    grown = max(beat() for _ in range(12))
+    other.close()
+    shrunk = [beat() for _ in range(12)][-1]
+
+    assert grown > LIMIT
+    assert shrunk < LIMIT * SLACK
+    assert not [record for record in caplog.records if record.exc_info]
