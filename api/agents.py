@@ -1,21 +1,18 @@
-"""The calls an agent makes about itself: register, heartbeat, deregister."""
+"""The calls that come and go: register and deregister."""
 
 import logging
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import Response
 
 from api import describe
-from api.body import has_body
 from api.errors import agent_not_found, invalid
+from api.grammar import AgentId, is_agent_id
 from api.handover import hand
 from api.models import (
-    AgentId,
     AgentRegistrationRequest,
-    HeartbeatAnswer,
     RegistrationAnswer,
     TtlLimits,
-    is_agent_id,
     json_response,
 )
 from store import AgentRecord, AgentRegistryRepository, Outcome
@@ -24,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def install(app: FastAPI, repo: AgentRegistryRepository, ttl: TtlLimits) -> None:
-    """Add the calls that change the agents in `repo`."""
+    """Add the calls that add agents to `repo` and remove them."""
 
     @app.post("/agents/register", **describe.REGISTER)
     async def register(registration: AgentRegistrationRequest) -> Response:
@@ -42,21 +39,6 @@ def install(app: FastAPI, repo: AgentRegistryRepository, ttl: TtlLimits) -> None
             location = {"Location": f"/agents/{wanted.agent_id}"}
             return json_response(answer.model_dump_json(), status=201, headers=location)
         return json_response(answer.model_dump_json())
-
-    @app.post("/agents/{agent_id}/heartbeat", **describe.HEARTBEAT)
-    async def heartbeat(agent_id: AgentId, request: Request) -> Response:
-        """Renew an agent's lease; unknown agents are told to register again."""
-        if await has_body(request):
-            raise invalid("", "a heartbeat has no body")
-        if not is_agent_id(agent_id):
-            raise agent_not_found()
-        record = await hand(repo, repo.update_heartbeat, agent_id)
-        log.debug(
-            "Agent %s beat",
-            agent_id,
-            extra={"action": "agent_beat", "agent_id": agent_id},
-        )
-        return json_response(HeartbeatAnswer.to(record).model_dump_json())
 
     @app.delete("/agents/{agent_id}", **describe.DEREGISTER)
     async def deregister(agent_id: AgentId) -> Response:

@@ -17,12 +17,13 @@ from starlette.responses import Response
 
 from api.errors import ProblemError
 
-#: The largest body of a call that carries one agent.
+#: The largest body of a call, by its path; room for 10,000 of the longest ids.
 MAX_BODY_BYTES = 64 * 1024
+_MAX_BODY_BYTES_AT = {"/agents/heartbeats": 4 * 1024 * 1024}
 #: Levels of nesting that metadata may have; the body around it is one more.
 MAX_METADATA_DEPTH = 20
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _INTEGER_LIMIT = 2**63
 
 
@@ -33,8 +34,8 @@ class StrictRequest(Request):
         """Return the whole body.
 
         Raises:
-            ProblemError: 413 when it is larger than `MAX_BODY_BYTES`; a body
-                that declares its length is refused before it is read.
+            ProblemError: 413 when it is larger than its call takes; a body that
+                declares its length is refused before it is read.
         """
         if not hasattr(self, "_body"):
             self._body = await self._read()
@@ -49,14 +50,15 @@ class StrictRequest(Request):
         return parse_json(await self.body())
 
     async def _read(self) -> bytes:
+        most = _MAX_BODY_BYTES_AT.get(self.scope["path"], MAX_BODY_BYTES)
         declared = self.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
-            raise _too_large()
+        if declared.isdigit() and int(declared) > most:
+            raise _too_large(most)
         body = bytearray()
         async for chunk in self.stream():
             body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise _too_large()
+            if len(body) > most:
+                raise _too_large(most)
         return bytes(body)
 
 
@@ -98,14 +100,17 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
         ProblemError: 400, saying what is wrong and repeating none of it.
     """
     try:
+        text = body.decode("utf-8")
         parsed = json.loads(
-            body.decode("utf-8"),
+            text,
             object_pairs_hook=_object,
             parse_constant=_refuse_constant,
             parse_float=_float,
             parse_int=_integer,
         )
-        _check(parsed, depth=MAX_METADATA_DEPTH + 1)
+        _check_depth(parsed, left=MAX_METADATA_DEPTH + 1)
+        if "\\u" in text:  # only an escape can spell what UTF-8 and JSON forbid
+            _check_text(parsed)
     except UnicodeDecodeError:
         raise _malformed("it is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -144,29 +149,33 @@ def _integer(text: str) -> int:
     return number
 
 
-def _check(value: object, depth: int) -> None:
-    """Refuse what is too deep, and text that cannot be stored or sent again."""
+def _check_depth(value: object, left: int) -> None:
+    if not isinstance(value, dict | list):
+        return
+    if left == 0:
+        raise _too_deep()
+    for item in value.values() if isinstance(value, dict) else value:
+        _check_depth(item, left - 1)
+
+
+def _check_text(value: object) -> None:
+    """Refuse text that cannot be stored or sent again."""
     if isinstance(value, str):
-        if "\x00" in value or _has_surrogate(value):
+        if _UNUSABLE.search(value):
             raise _malformed("text has a NUL or half a surrogate pair")
-    elif isinstance(value, dict | list):
-        if depth == 0:
-            raise _too_deep()
-        if isinstance(value, dict):
-            for key in value:
-                _check(key, depth)
-        for item in value.values() if isinstance(value, dict) else value:
-            _check(item, depth - 1)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_text(key)
+            _check_text(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_text(item)
 
 
 def _is_json(request: Request) -> bool:
     """Tell whether the request says that its body is JSON."""
     media_type = request.headers.get("content-type", "").partition(";")[0]
     return media_type.strip().lower() == "application/json"
-
-
-def _has_surrogate(text: str) -> bool:
-    return _SURROGATE.search(text) is not None
 
 
 def _malformed(reason: str) -> ProblemError:
@@ -177,11 +186,11 @@ def _too_deep() -> ProblemError:
     return _malformed(f"metadata is nested more than {MAX_METADATA_DEPTH} deep")
 
 
-def _too_large() -> ProblemError:
+def _too_large(most: int) -> ProblemError:
     return ProblemError(
         413,
         "body_too_large",
-        detail=f"The body is larger than {MAX_BODY_BYTES:,} bytes.",
+        detail=f"The body is larger than {most:,} bytes.",
         # What is left of the body is not read, so the connection is of no more use.
         headers={"Connection": "close"},
     )

@@ -9,7 +9,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.errors import MEDIA_TYPE, Problem
-from api.models import AgentInfo, HeartbeatAnswer, RegistrationAnswer
+from api.models import (
+    AgentInfo,
+    BulkHeartbeatAnswer,
+    HeartbeatAnswer,
+    RegistrationAnswer,
+)
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
@@ -30,6 +35,12 @@ _AVAILABLE = _problems(
     _503="The store does not answer now; nothing was changed. Retry.",
 )
 _UNKNOWN = _problems(_404="No agent is registered under this id: register it again.")
+_JSON_REFUSED = _problems(
+    _400="The body is not plain, unambiguous JSON.",
+    _413="The body is too large.",
+    _415="The body is not application/json.",
+    _422="A field is missing, unknown or out of its bounds.",
+)
 _RETRY_AFTER = {
     "Retry-After": {
         "description": "Seconds to wait before trying again.",
@@ -97,12 +108,7 @@ REGISTER: dict[str, Any] = {
             },
             "links": _LINKS,
         },
-        **_problems(
-            _400="The body is not plain, unambiguous JSON.",
-            _413="The body is too large.",
-            _415="The body is not application/json.",
-            _422="A field is missing, unknown or out of its bounds.",
-        ),
+        **_JSON_REFUSED,
         **_AVAILABLE,
     },
 }
@@ -125,6 +131,18 @@ HEARTBEAT: dict[str, Any] = {
         },
         **_UNKNOWN,
         **_problems(_422="A heartbeat has no body."),
+        **_AVAILABLE,
+    },
+}
+
+BULK_HEARTBEAT: dict[str, Any] = {
+    "tags": ["agents"],
+    "operation_id": "bulk_heartbeat",
+    "response_model": BulkHeartbeatAnswer,
+    "response_description": "The leases of all known agents are renewed.",
+    "responses": {
+        200: {"content": _example({"renewed": 1, "unknown": ["gone-7"]})},
+        **_JSON_REFUSED,
         **_AVAILABLE,
     },
 }

@@ -6,30 +6,25 @@ from urllib.parse import urlencode
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
-from pydantic import TypeAdapter
 
 from api import describe
 from api.errors import FieldError, ProblemError, agent_not_found, shown
+from api.grammar import AGENT_ID_PATTERN, AgentId, is_agent_id
 from api.handover import hand
-from api.models import (
-    AGENT_ID_PATTERN,
-    AgentId,
-    AgentInfo,
-    is_agent_id,
-    json_response,
-)
-from store import AgentFilter, AgentRecord, AgentRegistryRepository
+from api.listings import Listings
+from api.models import AgentInfo, json_response
+from store import AgentFilter, AgentRegistryRepository
 
 MAX_PAGE = 10_000
 #: Each filter deepens the query, and a database reads only so deep.
 MAX_METADATA_FILTERS = 16
 _METADATA = "metadata."
 _PARAMETERS = {"include_dead", "name", "host", "limit", "cursor"}
-_AGENTS = TypeAdapter(list[AgentInfo])
 
 
 def install(app: FastAPI, repo: AgentRegistryRepository) -> None:
     """Add the calls that read the agents in `repo`."""
+    listings = Listings()
 
     @app.get("/agents", **describe.LIST)
     async def list_agents(
@@ -43,16 +38,12 @@ def install(app: FastAPI, repo: AgentRegistryRepository) -> None:
     ) -> Response:
         """List the agents that match, ordered by id."""
         wanted = AgentFilter(include_dead, name, host, _metadata_filters(request))
-        now = repo.now()
-        # One row more than asked for tells whether another page follows.
-        fetched = None if limit is None else limit + 1
-        records = await hand(
-            repo, repo.list_page, wanted, now=now, after=cursor, limit=fetched
+        page = await hand(
+            repo, repo.list_page, wanted, now=repo.now(), after=cursor, limit=limit
         )
-        page = records if limit is None else records[:limit]
-        headers = _next_link(request, page) if len(page) < len(records) else None
-        body = _AGENTS.dump_json([AgentInfo.of(record, now) for record in page])
-        return json_response(body, headers=headers)
+        following = page.next_after
+        headers = _next_link(request, following) if following is not None else None
+        return listings.answer(page.body, headers)
 
     @app.get("/agents/{agent_id}", **describe.GET)
     async def get(agent_id: AgentId) -> Response:
@@ -92,11 +83,11 @@ def _metadata_filters(request: Request) -> dict[str, str]:
     return filters
 
 
-def _next_link(request: Request, page: list[AgentRecord]) -> dict[str, str]:
+def _next_link(request: Request, cursor: str) -> dict[str, str]:
     kept = [
         (name, value)
         for name, value in request.query_params.multi_items()
         if name != "cursor"
     ]
-    query = urlencode([*kept, ("cursor", page[-1].agent_id)])
+    query = urlencode([*kept, ("cursor", cursor)])
     return {"Link": f'</agents?{query}>; rel="next"'}

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from store import AgentNotFound, StoreUnavailable, StoreUnusable
+from store import AgentNotFound, StoreError, StoreUnusable
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ CODES = {
     "body_too_large": "The body is larger than this call takes.",
     "unsupported_media_type": "The body must be application/json.",
     "store_unavailable": "The store does not answer now; nothing was changed: retry.",
+    "overloaded": "Too many listings are on their way to slow readers: retry.",
     "sweep_overdue": "Expired agents are not being removed.",
     "internal_error": "The registry failed; its log says why.",
     "http_error": "The request could not be served.",
@@ -128,13 +129,21 @@ def problem_response(
     )
 
 
+def problem_of(error: StoreError) -> Response:
+    """Answer what the store raised; it has logged what failed there."""
+    if isinstance(error, AgentNotFound):
+        return problem_response(agent_not_found())
+    if isinstance(error, StoreUnusable):
+        log.error("%s", error, extra={"action": "store_unusable"})
+    retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return problem_response(ProblemError(503, "store_unavailable", headers=retry_after))
+
+
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem."""
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(RequestValidationError, _answer_invalid_request)
-    app.add_exception_handler(AgentNotFound, _answer_agent_not_found)
-    app.add_exception_handler(StoreUnavailable, _answer_store_fault)
-    app.add_exception_handler(StoreUnusable, _answer_store_fault)
+    app.add_exception_handler(StoreError, _answer_store_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_internal_error)
 
@@ -175,25 +184,9 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     return FieldError(field=field, reason=error["msg"])
 
 
-async def _answer_agent_not_found(_request: Request, _error: Exception) -> Response:
-    return problem_response(agent_not_found())
-
-
-async def _answer_store_fault(request: Request, error: Exception) -> Response:
-    log.warning(
-        "%s %s was not served: %s",
-        request.method,
-        request.scope["route"].path,
-        error,
-        extra={"action": "store_unavailable"},
-    )
-    return problem_response(
-        ProblemError(
-            503,
-            "store_unavailable",
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )
-    )
+async def _answer_store_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, StoreError)  # noqa: S101 - as registered
+    return problem_of(error)
 
 
 async def _answer_nobody(_request: Request, _error: Exception) -> Response:

@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field
 
 from api import describe
 from api.errors import RETRY_AFTER_SECONDS, ProblemError, problem_response
+from api.grammar import Instant
 from api.handover import hand
-from api.models import Instant, json_response
+from api.models import json_response
 from store import AgentRegistryRepository, StoreError
 
 

@@ -1,114 +1,35 @@
-"""What goes over the wire: the request that registers, and what is told of agents."""
+"""The shapes that go over the wire: what is asked, and what is told."""
 
-import ipaddress
-import json
-import re
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from store import AgentRecord, Outcome, Registration
+from api.grammar import (
+    AGENT_ID_PATTERN,
+    MAX_BULK_HEARTBEATS,
+    MAX_HOST_LENGTH,
+    MAX_METADATA_BYTES,
+    MAX_METADATA_KEYS,
+    AgentId,
+    Instant,
+    check_host,
+    check_metadata,
+    check_name,
+    wire_instant,
+)
+from store import AgentRecord, Lease, Outcome, Registration
 from store.leases import Status, heartbeat_interval_seconds, status
 
+
 #: Every id that can be registered can be reached by its path.
-AGENT_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:~-]{0,254}$"
-MAX_METADATA_BYTES = 4_000
-MAX_METADATA_KEYS = 64
-MAX_METADATA_KEY_LENGTH = 128
-MAX_HOST_LENGTH = 253
-
-_AGENT_ID = re.compile(AGENT_ID_PATTERN.rstrip("$") + r"\Z")
-_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-def is_agent_id(text: str) -> bool:
-    """Tell whether `text` could be an agent's id."""
-    return _AGENT_ID.match(text) is not None
-
-
-def _printable(name: str) -> str:
-    if _CONTROL.search(name):
-        raise ValueError("must have no control characters")
-    return name
-
-
-def _host(host: str) -> str:
-    if not _is_ip_literal(host) and not _is_dns_name(host):
-        raise ValueError(
-            f"must be a DNS name of at most {MAX_HOST_LENGTH} characters or an IP "
-            "address, without scheme, port or brackets"
-        )
-    return host
-
-
-def _is_ip_literal(host: str) -> bool:
-    if "%" in host:  # a zone means something on one machine only
-        return False
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_dns_name(host: str) -> bool:
-    labels = host.split(".")
-    return (
-        len(host) <= MAX_HOST_LENGTH
-        and all(_LABEL.fullmatch(label) for label in labels)
-        and not labels[-1].isdigit()  # 10.0.0.300 is a mistyped address
-    )
-
-
-def _metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    if len(metadata) > MAX_METADATA_KEYS:
-        raise ValueError(f"must have at most {MAX_METADATA_KEYS} keys")
-    if any(len(key) > MAX_METADATA_KEY_LENGTH for key in metadata):
-        raise ValueError(
-            f"must have keys of at most {MAX_METADATA_KEY_LENGTH} characters"
-        )
-    compact = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
-    if len(compact.encode()) > MAX_METADATA_BYTES:
-        raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes as JSON")
-    return metadata
-
-
-AgentId = Annotated[
-    str,
-    Field(
-        description="Who: chosen by the agent, unique in the registry.",
-        examples=["summariser-1"],
-        json_schema_extra={"pattern": AGENT_ID_PATTERN},
-    ),
-]
-
-
-def wire_instant(instant: datetime) -> str:
-    """Return a UTC instant as RFC 3339 with Z, always to the microsecond."""
-    return instant.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-
-
-Instant = Annotated[
-    datetime,
-    PlainSerializer(wire_instant, return_type=str),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "format": "date-time",
-            "examples": ["2026-11-22T15:45:00.000000Z"],
-        }
-    ),
-]
+def json_response(
+    body: bytes | str, *, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Answer with a body that is JSON already."""
+    return Response(body, status, headers, media_type="application/json")
 
 
 class TtlLimits(NamedTuple):
@@ -117,13 +38,6 @@ class TtlLimits(NamedTuple):
     default_seconds: int = 60
     min_seconds: int = 1
     max_seconds: int = 86_400
-
-
-def json_response(
-    body: bytes | str, *, status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
-    """Answer with a body that is JSON already."""
-    return Response(body, status, headers, media_type="application/json")
 
 
 class AgentRegistrationRequest(BaseModel):
@@ -148,12 +62,12 @@ class AgentRegistrationRequest(BaseModel):
     )
 
     agent_id: Annotated[AgentId, Field(pattern=AGENT_ID_PATTERN)]
-    agent_name: Annotated[str, AfterValidator(_printable)] = Field(
+    agent_name: Annotated[str, AfterValidator(check_name)] = Field(
         min_length=1,
         max_length=256,
         description="What: shared by all agents that do the same work.",
     )
-    host: Annotated[str, AfterValidator(_host)] = Field(
+    host: Annotated[str, AfterValidator(check_host)] = Field(
         min_length=1,
         max_length=MAX_HOST_LENGTH,
         description="Where: a DNS name or an IP address. Never connected to.",
@@ -166,7 +80,7 @@ class AgentRegistrationRequest(BaseModel):
         description="Seconds the lease lasts after each heartbeat. The registry's "
         "configuration sets the default and the bounds.",
     )
-    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] = Field(
+    metadata: Annotated[dict[str, Any], AfterValidator(check_metadata)] = Field(
         default={},
         description="Whatever the agent says of itself: at most "
         f"{MAX_METADATA_BYTES} bytes, {MAX_METADATA_KEYS} keys, 20 levels.",
@@ -249,12 +163,40 @@ class HeartbeatAnswer(BaseModel):
         description="Seconds to wait before the next heartbeat."
     )
 
-    @classmethod
-    def to(cls, record: AgentRecord) -> Self:
-        """Answer the heartbeat that left `record` behind."""
-        return cls.model_construct(
-            agent_id=record.agent_id,
-            expires_at=record.expires_at,
-            ttl_seconds=record.ttl_seconds,
-            heartbeat_interval_seconds=heartbeat_interval_seconds(record.ttl_seconds),
-        )
+    @staticmethod
+    def render(agent_id: str, lease: Lease) -> bytes:
+        """Return the answer as JSON; the grammar of ids needs no escaping."""
+        return b'{"agent_id":"%b",%b' % (agent_id.encode(), _rendered(lease))
+
+
+@lru_cache(maxsize=1024)
+def _rendered(lease: Lease) -> bytes:
+    # Agents of one TTL that beat in one batch share their deadline.
+    interval = heartbeat_interval_seconds(lease.ttl_seconds)
+    return (
+        f'"expires_at":"{wire_instant(lease.expires_at)}",'
+        f'"ttl_seconds":{lease.ttl_seconds},"heartbeat_interval_seconds":{interval}}}'
+    ).encode()
+
+
+class BulkHeartbeat(BaseModel):
+    """The agents that one node beats for."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra={"examples": [{"agent_ids": ["summariser-1", "gone-7"]}]},
+    )
+
+    agent_ids: list[Annotated[AgentId, Field(pattern=AGENT_ID_PATTERN)]] = Field(
+        max_length=MAX_BULK_HEARTBEATS,
+        description="Whose leases to renew; one named twice counts once.",
+    )
+
+
+class BulkHeartbeatAnswer(BaseModel):
+    """What a bulk heartbeat renewed."""
+
+    renewed: int = Field(description="Number of agents whose lease was renewed.")
+    unknown: list[str] = Field(description="Ids that must register again.")

@@ -4,15 +4,19 @@ import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 # FastAPI imports this as the first route is added, which fails while a test has
 # frozen the clock: imported here, an application can be built at any time.
 import pydantic.v1  # noqa: F401
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-from api import agents, describe, discovery, docs, errors, health
+from api import agents, describe, discovery, docs, errors, health, heartbeats
+from api.beats import HeartbeatGatherer
 from api.body import StrictRoute
 from api.health import SweepHealth
+from api.lane import HeartbeatLane
 from api.models import TtlLimits
 from store import AgentRegistryRepository, RegistryDatabase, create_storage_backend
 
@@ -62,7 +66,9 @@ class AgentRegistryServer:
     def create_app(self) -> FastAPI:
         """Return an application that serves the registry; opens nothing yet."""
         started = time.monotonic()
-        app = FastAPI(
+        beats = HeartbeatGatherer(self._repo)
+        app = _Application(
+            beats,
             title="agent-registry",
             version=_version(),
             summary="Which agents are alive, and where.",
@@ -76,6 +82,7 @@ class AgentRegistryServer:
         app.router.route_class = StrictRoute
         errors.install(app)
         agents.install(app, self._repo, self._ttl)
+        heartbeats.install(app, self._repo, beats)
         discovery.install(app, self._repo)
         health.install(
             app,
@@ -87,6 +94,18 @@ class AgentRegistryServer:
         docs.install(app)
         describe.install(app)
         return app
+
+
+class _Application(FastAPI):
+    """FastAPI with the heartbeat lane in front of all its own machinery."""
+
+    def __init__(self, beats: HeartbeatGatherer, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
+        super().__init__(**options)
+        self._beats = beats
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the stack, the lane outermost, outside of what is added later."""
+        return HeartbeatLane(super().build_middleware_stack(), self._beats)
 
 
 def _closing(database: RegistryDatabase) -> Lifespan:

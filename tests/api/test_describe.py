@@ -13,6 +13,7 @@ COMMON = {"500", "503"}
 STATUSES = {
     "register": {"200", "201", "400", "413", "415", "422"},
     "heartbeat": {"200", "404", "422"},
+    "bulk_heartbeat": {"200", "400", "413", "415", "422"},
     "list_agents": {"200", "422"},
     "get_agent": {"200", "404"},
     "deregister": {"204", "404"},
@@ -67,10 +68,11 @@ def test_every_answer_has_an_example(
         for content in response.get("content", {}).values()
         if status < "400"
     ]
-    request = described["components"]["schemas"]["AgentRegistrationRequest"]
-    examples += [(request, example) for example in request["examples"]]
+    for name in ("AgentRegistrationRequest", "BulkHeartbeat"):
+        request = described["components"]["schemas"][name]
+        examples += [(request, example) for example in request["examples"]]
 
-    assert len(examples) == 7
+    assert len(examples) == 9
     for schema, example in examples:
         one = example[0] if isinstance(example, list) else example
         found = _resolve(described, schema.get("items", schema))

@@ -12,12 +12,14 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import Response
 from starlette.exceptions import HTTPException
+from starlette.responses import Response as StarletteResponse
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from api import AgentRegistryServer
 from api.errors import CODES
 from api.health import SweepHealth
+from api.listings import Listings
 from store import (
     SqliteAgentRegistryRepository,
     SqliteRegistryDatabase,
@@ -64,6 +66,12 @@ def faulty(tmp_path: Path, make_client: Callable[..., TestClient]) -> Iterator[A
     def teapot() -> None:
         raise HTTPException(418)
 
+    @app.get("/crowded")
+    def crowded() -> StarletteResponse:
+        listings = Listings(most_bytes=0)
+        listings.answer(b"[]", None)  # and its reader never comes
+        return listings.answer(b"[]", None)
+
     yield make_client(app, raise_server_exceptions=False)
     database.close()
 
@@ -96,6 +104,7 @@ PROVOKED: dict[str, tuple[int, str, str, dict[str, Any]]] = {
     "body_too_large": (413, "POST", "/agents/register", {"json": "x" * 65_536}),
     "unsupported_media_type": (415, "POST", "/agents/register", {"content": "{}"}),
     "store_unavailable": (503, "GET", "/agents/away", {}),
+    "overloaded": (503, "GET", "/crowded", {}),
     "sweep_overdue": (503, "GET", "/health", {}),
     "internal_error": (500, "GET", "/agents/bug", {}),
     "http_error": (418, "GET", "/teapot", {}),

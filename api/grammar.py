@@ -1,0 +1,116 @@
+"""The grammar of what goes over the wire: ids, names, hosts, metadata, instants."""
+
+import ipaddress
+import json
+import re
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field, PlainSerializer, WithJsonSchema
+
+AGENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,254}"
+AGENT_ID_PATTERN = f"^{AGENT_ID}$"
+MAX_BULK_HEARTBEATS = 10_000
+MAX_METADATA_BYTES = 4_000
+MAX_METADATA_KEYS = 64
+MAX_METADATA_KEY_LENGTH = 128
+MAX_HOST_LENGTH = 253
+
+_is_agent_id = re.compile(AGENT_ID).fullmatch
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def is_agent_id(text: str) -> bool:
+    """Tell whether `text` could be an agent's id."""
+    return _is_agent_id(text) is not None
+
+
+def check_name(name: str) -> str:
+    """Return a name that has no control characters.
+
+    Raises:
+        ValueError: it has.
+    """
+    if _CONTROL.search(name):
+        raise ValueError("must have no control characters")
+    return name
+
+
+def check_host(host: str) -> str:
+    """Return a DNS name or an IP literal.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not _is_ip_literal(host) and not _is_dns_name(host):
+        raise ValueError(
+            f"must be a DNS name of at most {MAX_HOST_LENGTH} characters or an IP "
+            "address, without scheme, port or brackets"
+        )
+    return host
+
+
+def _is_ip_literal(host: str) -> bool:
+    if "%" in host:  # a zone means something on one machine only
+        return False
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_dns_name(host: str) -> bool:
+    labels = host.split(".")
+    return (
+        len(host) <= MAX_HOST_LENGTH
+        and all(_LABEL.fullmatch(label) for label in labels)
+        and not labels[-1].isdigit()  # 10.0.0.300 is a mistyped address
+    )
+
+
+def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata that keeps its limits.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if len(metadata) > MAX_METADATA_KEYS:
+        raise ValueError(f"must have at most {MAX_METADATA_KEYS} keys")
+    if any(len(key) > MAX_METADATA_KEY_LENGTH for key in metadata):
+        raise ValueError(
+            f"must have keys of at most {MAX_METADATA_KEY_LENGTH} characters"
+        )
+    compact = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
+    if len(compact.encode()) > MAX_METADATA_BYTES:
+        raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes as JSON")
+    return metadata
+
+
+def wire_instant(instant: datetime) -> str:
+    """Return a UTC instant as RFC 3339 with Z, always to the microsecond."""
+    return instant.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+Instant = Annotated[
+    datetime,
+    PlainSerializer(wire_instant, return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "examples": ["2026-11-22T15:45:00.000000Z"],
+        }
+    ),
+]
+
+
+AgentId = Annotated[
+    str,
+    Field(
+        description="Who: chosen by the agent, unique in the registry.",
+        examples=["summariser-1"],
+        json_schema_extra={"pattern": AGENT_ID_PATTERN},
+    ),
+]

@@ -1,0 +1,44 @@
+"""The calls that renew leases: one agent's heartbeat, and one node's for all of its."""
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from api import describe
+from api.beats import HeartbeatGatherer
+from api.body import has_body
+from api.errors import agent_not_found, invalid
+from api.grammar import AgentId, is_agent_id
+from api.handover import hand
+from api.models import (
+    BulkHeartbeat,
+    BulkHeartbeatAnswer,
+    HeartbeatAnswer,
+    json_response,
+)
+from store import AgentRegistryRepository
+
+
+def install(
+    app: FastAPI, repo: AgentRegistryRepository, beats: HeartbeatGatherer
+) -> None:
+    """Add the calls that renew leases in `repo`."""
+
+    # The lane in front of the application answers most of these: see api.lane.
+    @app.post("/agents/{agent_id}/heartbeat", **describe.HEARTBEAT)
+    async def heartbeat(agent_id: AgentId, request: Request) -> Response:
+        """Renew an agent's lease; unknown agents are told to register again."""
+        if await has_body(request):
+            raise invalid("", "a heartbeat has no body")
+        if not is_agent_id(agent_id):
+            raise agent_not_found()
+        lease = await beats.renew(agent_id)
+        return json_response(HeartbeatAnswer.render(agent_id, lease))
+
+    @app.post("/agents/heartbeats", **describe.BULK_HEARTBEAT)
+    async def bulk_heartbeat(bulk: BulkHeartbeat) -> Response:
+        """Renew the leases of many agents at once, all or none."""
+        agent_ids = list(dict.fromkeys(bulk.agent_ids))
+        renewed = await hand(repo, repo.update_heartbeats, agent_ids)
+        unknown = [agent_id for agent_id in agent_ids if agent_id not in renewed]
+        answer = BulkHeartbeatAnswer(renewed=len(renewed), unknown=unknown)
+        return json_response(answer.model_dump_json())

@@ -1,0 +1,97 @@
+"""One node beats for all of its agents."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from store import AgentRecord, AgentRegistryRepository
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture
+def bulk(client: TestClient) -> Callable[[Any], Any]:
+    """Return a function that sends one bulk heartbeat."""
+    return lambda agent_ids: client.post(
+        "/agents/heartbeats", json={"agent_ids": agent_ids}
+    )
+
+
+def test_bulk_renews_the_known_and_names_the_unknown(
+    bulk: Callable[[Any], Any],
+    repo: AgentRegistryRepository,
+    make_record: Callable[..., AgentRecord],
+) -> None:
+    """Exactly two members; an id given twice counts once."""
+    before = {agent_id: repo.add(make_record(agent_id)) for agent_id in ("a", "b", "c")}
+
+    answer = bulk(["b", "gone", "a", "b", "lost", "gone"])
+
+    assert answer.status_code == 200
+    assert answer.json() == {"renewed": 2, "unknown": ["gone", "lost"]}
+    renewed = {record.agent_id: record for record in repo.list_all()}
+    assert renewed["a"].expires_at == renewed["b"].expires_at > before["b"].expires_at
+    assert renewed["c"].expires_at == before["c"].expires_at
+
+
+def test_bulk_of_nobody_renews_nobody(bulk: Callable[[Any], Any]) -> None:
+    """A node whose last agent left may still call."""
+    assert bulk([]).json() == {"renewed": 0, "unknown": []}
+
+
+def test_bulk_takes_ten_thousand_of_the_longest_ids(bulk: Callable[[Any], Any]) -> None:
+    """Its body may be larger than that of any other call."""
+    longest = [f"{n:05d}".ljust(255, "x") for n in range(10_000)]
+
+    answer = bulk(longest)
+
+    assert answer.status_code == 200
+    assert answer.json() == {"renewed": 0, "unknown": longest}
+
+
+@pytest.mark.parametrize(
+    "agent_ids",
+    [
+        ["a"] * 10_001,
+        ["a", ""],
+        ["a", "a b"],
+        ["a", 1],
+        ["a", None],
+        ["a", ["b"]],
+        "a",
+        None,
+        {"a": "b"},
+    ],
+)
+def test_bulk_that_is_wrong_in_part_renews_nobody(
+    bulk: Callable[[Any], Any],
+    repo: AgentRegistryRepository,
+    make_record: Callable[..., AgentRecord],
+    agent_ids: Any,
+) -> None:
+    """All or none."""
+    before = repo.add(make_record("a")).expires_at
+
+    answer = bulk(agent_ids)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert repo.list_all()[0].expires_at == before
+
+
+@pytest.mark.parametrize("body", [b'{"agent_ids": ["a"], "x": 1}', b"{}"])
+def test_bulk_takes_agent_ids_and_nothing_else(client: TestClient, body: bytes) -> None:
+    """Unknown and missing members are refused."""
+    answer = client.post("/agents/heartbeats", content=body, headers=JSON)
+
+    assert answer.status_code == 422
+
+
+def test_bulk_body_is_bounded(client: TestClient) -> None:
+    """413 before it is read."""
+    answer = client.post(
+        "/agents/heartbeats", content=b" " * (4 * 1024 * 1024 + 1), headers=JSON
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")

@@ -1,0 +1,171 @@
+"""The heartbeat lane answers as the route behind it would."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from fastapi import FastAPI
+from freezegun import freeze_time
+from starlette.types import ASGIApp, Message, Scope
+
+from api.lane import HeartbeatLane
+from store import AgentRecord, AgentRegistryRepository, Storage
+
+REQUESTS = 4_000
+KNOWN = ["a", "register", "heartbeats", "A.b_c:d~e-1", "x" * 255]
+IDS = [
+    *KNOWN,
+    *("unknown", "", ".", "..", "-a", "a b", "a/b", "ä", "a\n", "a\x00", "%61"),
+    *("x" * 256, "a" * 5_000, "\ud800", "heartbeat"),
+]
+METHODS = ["POST"] * 12 + ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "BREW"]
+PATHS = ["/agents/{}/heartbeat"] * 8 + [
+    "/agents/{}/heartbeat/",
+    "//agents/{}/heartbeat",
+    "/agents/{}/Heartbeat",
+    "/agents/{}/heartbeat\n",
+]
+HEADERS = [
+    (b"content-length", b"0"),
+    (b"content-length", b"2"),
+    (b"content-length", b"-1"),
+    (b"content-length", b"x"),
+    (b"transfer-encoding", b"chunked"),
+    (b"content-type", b"application/json"),
+    (b"content-type", b"text/plain"),
+    (b"accept", b"text/html"),
+    (b"expect", b"100-continue"),
+    (b"x-forwarded-for", b"10.0.0.1"),
+]
+BODIES = [b"", b"", b"", b"{}", b"\x00"]
+
+
+class Answer(NamedTuple):
+    """What a client would see."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+async def ask(app: ASGIApp, scope: Scope, body: bytes) -> Answer:
+    """Send one request to an ASGI application."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(dict(scope), receive, send)
+    start = sent[0]
+    content = b"".join(message.get("body", b"") for message in sent[1:])
+    return Answer(start["status"], list(start["headers"]), content)
+
+
+def make_scope(
+    path: str, method: str = "POST", headers: list[tuple[bytes, bytes]] | None = None
+) -> Scope:
+    """Build what a server hands to an application."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode("utf-8", "replace"),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"registry"), *(headers or [])],
+        "scheme": "http",
+        "server": ("127.0.0.1", 8790),
+        "client": ("127.0.0.1", 50_000),
+    }
+
+
+@pytest.fixture
+def lane(app: FastAPI) -> HeartbeatLane:
+    """Return the lane in front of an application."""
+    stack = app.build_middleware_stack()
+    assert isinstance(stack, HeartbeatLane)
+    return stack
+
+
+def test_lane_answers_as_the_route_does(
+    lane: HeartbeatLane,
+    repo: AgentRegistryRepository,
+    make_record: Callable[..., AgentRecord],
+) -> None:
+    """The same status, headers and bytes, for thousands of requests good and bad."""
+    rng = random.Random(20261122)  # noqa: S311 - a seed, so that a failure repeats
+    statuses = set()
+
+    async def compare() -> None:
+        for _ in range(REQUESTS):
+            path = rng.choice(PATHS).format(rng.choice(IDS))
+            headers = rng.sample(HEADERS, rng.choice([0, 0, 1, 1, 2, 3]))
+            scope = make_scope(path, rng.choice(METHODS), headers)
+            body = rng.choice(BODIES)
+
+            by_lane = await ask(lane, scope, body)
+            by_route = await ask(lane._app, scope, body)
+
+            assert by_lane == by_route, (scope, body)
+            statuses.add(by_lane.status)
+
+    with freeze_time("2026-03-01T12:00:00Z", real_asyncio=True):
+        for agent_id in KNOWN:
+            repo.add(make_record(agent_id))
+        asyncio.run(compare())
+
+    assert statuses >= {200, 404, 405, 422}
+
+
+def test_lane_and_route_answer_alike_when_the_store_is_away(
+    lane: HeartbeatLane, storage: Storage
+) -> None:
+    """503 with Retry-After."""
+    storage.database.open()
+    storage.database.close()
+
+    async def both() -> tuple[Answer, Answer]:
+        scope = make_scope("/agents/a/heartbeat")
+        return await ask(lane, scope, b""), await ask(lane._app, scope, b"")
+
+    by_lane, by_route = asyncio.run(both())
+
+    assert by_lane.status == 503
+    assert (b"retry-after", b"1") in by_lane.headers
+    assert by_lane == by_route
+
+
+def test_a_plain_heartbeat_never_reaches_the_route(
+    lane: HeartbeatLane,
+    repo: AgentRegistryRepository,
+    make_record: Callable[..., AgentRecord],
+) -> None:
+    """Many clients announce an empty body; that is none."""
+    repo.add(make_record("a"))
+
+    async def refuse(*_asgi: Any) -> None:
+        raise AssertionError("the lane let a plain heartbeat pass")
+
+    lane._app = refuse
+    empty = [(b"content-length", b"0")]
+    scope = make_scope("/agents/a/heartbeat", headers=empty)
+
+    assert asyncio.run(ask(lane, scope, b"")).status == 200
+
+
+def test_lane_stands_outside_of_middleware_that_is_added_later(app: FastAPI) -> None:
+    """Nothing that others add slows the heartbeats down."""
+
+    class Other:
+        def __init__(self, inner: ASGIApp) -> None:
+            self.inner = inner
+
+    app.add_middleware(Other)
+
+    assert isinstance(app.build_middleware_stack(), HeartbeatLane)
