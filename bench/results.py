@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import tempfile
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -110,7 +110,7 @@ class Results:
         path.parent.mkdir(exist_ok=True)
         # Four digits say more than the noise allows.
         rounded = json.loads(
-            json.dumps(asdict(self)),
+            json.dumps(vars(self)),
             parse_float=lambda text: float(f"{float(text):.4g}"),
         )
         path.write_text(json.dumps(rounded, indent=1) + "\n")

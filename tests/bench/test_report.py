@@ -36,6 +36,21 @@ def test_saved_results_tell_the_same(results: Results, tmp_path: Path) -> None:
     assert list(lines(Results.load(path))) == list(lines(results))
 
 
+def test_results_of_a_run_are_saved_as_they_were_collected(tmp_path: Path) -> None:
+    """Rounds are kept by what was measured and of whom, with four digits."""
+    results = Results(full=True)
+    results.rounds["heartbeats"]["ours"].append({"rate": 1234.5678})
+    path = tmp_path / "latest.json"
+
+    results.save(path)
+
+    loaded = Results.load(path)
+    assert loaded.rounds == {"heartbeats": {"ours": [{"rate": 1235}]}}
+    assert (loaded.commit, loaded.full) == (results.commit, True)
+    assert set(loaded.machine) == {"cpu", "cores", "kernel", "filesystem"}
+    assert {"python", "sqlite", "uvicorn"} <= set(loaded.versions)
+
+
 def test_figures_show_three_digits_that_count() -> None:
     """Noise allows no more."""
     assert [number(value) for value in (0.01234, 1.999, 45.67, 123_456.7, None)] == [
