@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from api import AgentRegistryServer
 from api.health import SweepHealth
-from store import AgentRegistryRepository
+from store import AgentRegistryRepository, Storage
 
 SWEPT = {
     "interval_seconds": 60.0,
@@ -73,3 +73,18 @@ def test_health_tells_of_the_sweep(
 
     assert response.status_code == status
     assert response.json()["sweep"] == SWEPT | {"overdue": overdue}
+
+
+def test_health_without_a_store_tells_what_it_knows(
+    storage: Storage, client: TestClient
+) -> None:
+    """The 503 of a store that is away still has the version, the sweep, the guard."""
+    storage.database.close()
+
+    problem = client.get("/health").json()
+
+    assert problem["code"] == "store_unavailable"
+    assert problem["version"] == version("agent-registry")
+    assert problem["uptime_seconds"] >= 0
+    assert (problem["sweep"], problem["guard"]) == (None, None)
+    assert "agents" not in problem
