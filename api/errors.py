@@ -181,7 +181,7 @@ async def _answer_invalid_request(_request: Request, error: Exception) -> Respon
 def _field_error(error: Mapping[str, Any]) -> FieldError:
     _part_of_request, *steps = error["loc"]
     field = ".".join(shown(str(step)) for step in steps)
-    return FieldError(field=field, reason=error["msg"])
+    return FieldError(field=field, reason=error["msg"].removeprefix("Value error, "))
 
 
 async def _answer_store_error(_request: Request, error: Exception) -> Response:

@@ -60,7 +60,8 @@ class LeasesConfig(_Section):
 
     default_ttl_seconds: PositiveInt = 60
     min_ttl_seconds: PositiveInt = 1
-    max_ttl_seconds: PositiveInt = 86_400
+    # At most 68 years: a deadline must be an instant that a calendar has.
+    max_ttl_seconds: int = Field(default=86_400, ge=1, le=2**31 - 1)
     sweep_interval_seconds: float = Field(default=60, gt=0, le=86_400)
 
     @model_validator(mode="after")
@@ -146,11 +147,11 @@ def _refuse_unknown_variables() -> None:
     known = {
         _variable(section, key)
         for section, field in Config.model_fields.items()
-        for key in field.default.model_fields_set
-        | set(type(field.default).model_fields)
+        for key in type(field.default).model_fields
     }
     for variable in sorted(os.environ):
-        if variable.startswith(PREFIX) and variable not in known | _NO_KEYS:
+        name = variable.upper()  # they are read in any case of letters
+        if name.startswith(PREFIX) and name not in known | _NO_KEYS:
             raise ConfigError(f"the environment variable {variable} is no known key")
 
 
@@ -173,6 +174,8 @@ def _sentences(error: ValidationError, file: Path | None) -> Iterator[str]:
         key = ".".join(str(step) for step in found["loc"])
         source = _variables_of(*found["loc"]) or file or "the defaults"
         reason = (
-            "is no known key" if found["type"] == "extra_forbidden" else found["msg"]
+            "is no known key"
+            if found["type"] == "extra_forbidden"
+            else found["msg"].removeprefix("Value error, ")
         )
         yield f"{key}: {reason} (from {source})"

@@ -52,7 +52,7 @@ class ExpirySweep:
         self._last_error = None
         log.log(
             logging.INFO if self._removed else logging.DEBUG,
-            "The sweep removed %d expired agents",
+            "Expired agents removed by the sweep: %d",
             self._removed,
             extra={"action": "swept", "removed": self._removed},
         )

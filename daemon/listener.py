@@ -114,9 +114,15 @@ class HttpListener:
         )
 
     def start(self) -> None:
-        """Serve; returns once requests are answered."""
+        """Serve; returns once requests are answered.
+
+        Raises:
+            RuntimeError: serving ended as it began; the log says why.
+        """
         self._thread.start()
         self._serving.wait()
+        if self._server.loop is None:
+            raise RuntimeError("serving ended as it began")
 
     def stop(self) -> None:
         """Stop accepting, finish what is in flight, and end the thread."""

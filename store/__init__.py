@@ -77,7 +77,7 @@ def create_storage_backend(
         StoreUnusable: no store can be made of this URL.
     """
     path = url.removeprefix(_SQLITE)
-    if path == url or path in ("", ":memory:"):
+    if path == url or path in ("", ":memory:") or "\x00" in path:
         raise StoreUnusable(
             f"{url!r} names no store: write sqlite:///relative.db "
             "or sqlite:////absolute/path.db"

@@ -127,8 +127,9 @@ class AgentRegistryRepository(abc.ABC):
     ) -> "Future[T]":
         """Start one of this repository's own methods without waiting for it.
 
-        The future carries what `method` returns or raises. Here the method runs
-        before this returns, which is right for a store that never blocks.
+        Any but `delete_expired`, which is many jobs in turn. The future carries
+        what `method` returns or raises. Here the method runs before this returns,
+        which is right for a store that never blocks.
         """
         future: Future[T] = Future()
         try:

@@ -32,11 +32,9 @@ def from_micros(micros: int) -> datetime:
 class _InstantAccessor(FieldAccessor):
     """Keep every instant on a record aware and in UTC; a naive one is UTC."""
 
-    def __set__(self, instance: Model, value: datetime | None) -> None:
-        if value is not None:
-            aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-            value = aware.astimezone(UTC)
-        super().__set__(instance, value)
+    def __set__(self, instance: Model, value: datetime) -> None:
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+        super().__set__(instance, aware.astimezone(UTC))
 
 
 class InstantField(_Instants):
@@ -48,13 +46,13 @@ class InstantField(_Instants):
     field_type = "BIGINT"
     accessor_class = _InstantAccessor
 
-    def db_value(self, value: datetime | int | None) -> int | None:
+    def db_value(self, value: datetime | int) -> int:
         """Return what the row stores; an integer is taken as stored already."""
         return to_micros(value) if isinstance(value, datetime) else value
 
-    def python_value(self, value: int | None) -> datetime | None:
+    def python_value(self, value: int) -> datetime:
         """Return the instant of a stored integer."""
-        return None if value is None else from_micros(value)
+        return from_micros(value)
 
 
 class JsonObjectField(_JsonObjects):

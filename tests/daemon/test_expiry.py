@@ -87,7 +87,7 @@ def test_a_sweep_removes_the_dead_and_tells_how_many(
     assert (health.runs, health.removed) == (1, 2)
     assert health.last_finished_at == datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
     assert [record.agent_id for record in repo.list_all(include_dead=True)] == ["c"]
-    assert "The sweep removed 2 expired agents" in caplog.messages
+    assert "Expired agents removed by the sweep: 2" in caplog.messages
 
 
 def test_a_sweep_of_nothing_is_not_told_at_info(

@@ -57,3 +57,9 @@ def test_making_a_store_touches_nothing(
     create_storage_backend()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_url_with_a_nul_names_no_store() -> None:
+    """No file system has such a path."""
+    with pytest.raises(StoreUnusable, match="names no store"):
+        create_storage_backend("sqlite:///a\x00b.db")
