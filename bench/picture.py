@@ -29,7 +29,7 @@ _COLOURS = {
 
 _WIDTH = 960
 _LEFT = 450
-_RIGHT = 860
+_RIGHT = 840
 _TOP = 70
 _STEP = 26
 

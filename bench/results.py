@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -56,8 +57,8 @@ def _versions() -> dict[str, str]:
     }
     versions |= {name: importlib.metadata.version(name) for name in _PACKAGES}
     for command, argument in _PEER_VERSIONS.items():
-        if told := _say(command, argument):
-            versions[command] = told.splitlines()[0]
+        if found := re.search(r"\d+(\.\d+)+", _say(command, argument)):
+            versions[command] = found[0]
     return versions
 
 
