@@ -37,8 +37,7 @@ def install(
     @app.post("/agents/heartbeats", **describe.BULK_HEARTBEAT)
     async def bulk_heartbeat(bulk: BulkHeartbeat) -> Response:
         """Renew the leases of many agents at once, all or none."""
-        agent_ids = list(dict.fromkeys(bulk.agent_ids))
-        renewed = await hand(repo, repo.update_heartbeats, agent_ids)
-        unknown = [agent_id for agent_id in agent_ids if agent_id not in renewed]
-        answer = BulkHeartbeatAnswer(renewed=len(renewed), unknown=unknown)
+        unknown = await hand(repo, repo.renew_all, bulk.agent_ids)
+        renewed = len(set(bulk.agent_ids)) - len(unknown)
+        answer = BulkHeartbeatAnswer(renewed=renewed, unknown=unknown)
         return json_response(answer.model_dump_json())

@@ -207,6 +207,10 @@ class AgentRegistryRepository(abc.ABC):
         """
 
     @abc.abstractmethod
+    def renew_all(self, agent_ids: Sequence[str]) -> list[str]:
+        """Renew many leases as `update_heartbeats` does; return the unknown ids."""
+
+    @abc.abstractmethod
     def delete(self, agent_id: str) -> bool:
         """Remove the agent, dead or alive; tell whether it was there."""
 

@@ -20,10 +20,21 @@ _STATUS = (
 )
 
 
+_DAY_MICROS = 86_400_000_000
+
+
 def _instant(column: str) -> str:
+    """Render an instant; one of the day of `now`, as nearly all are, by arithmetic.
+
+    Three times strftime() took as long as all the rest of a row.
+    """
+    of_day = f"({column} - :day)"
     return (
-        f"strftime('%Y-%m-%dT%H:%M:%S', {column} / 1000000, 'unixepoch')"
-        f" || printf('.%06dZ', {column} % 1000000)"
+        f"iif({column} >= :day AND {column} < :day + {_DAY_MICROS},"
+        f" printf('%s%02d:%02d:%02d.%06dZ', :date, {of_day} / 3600000000,"
+        f" {of_day} / 60000000 % 60, {of_day} / 1000000 % 60, {of_day} % 1000000),"
+        f" strftime('%Y-%m-%dT%H:%M:%S', {column} / 1000000, 'unixepoch')"
+        f" || printf('.%06dZ', {column} % 1000000))"
     )
 
 
@@ -69,7 +80,9 @@ def page(
         f"SELECT CAST(json_group_array(json_object({_OBJECT})) AS BLOB),"  # noqa: S608
         f" count(*), max(agent_id) FROM ({rows})"
     )
-    return sql, values | {"limit": -1 if limit is None else limit}
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    shown = {"day": to_micros(day), "date": day.strftime("%Y-%m-%dT")}
+    return sql, values | shown | {"limit": -1 if limit is None else limit}
 
 
 def follows(agents: AgentFilter, now: datetime, after: str) -> Statement:

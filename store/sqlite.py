@@ -48,6 +48,10 @@ _LEASES = """
     SELECT json_group_array(json_array(agent_id, expires_at, ttl_seconds))
     FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
 """
+_KNOWN = """
+    SELECT json_group_array(agent_id)
+    FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
+"""
 _DUE = """
     SELECT json_group_array(due) FROM (
         SELECT rowid AS due FROM agents WHERE expires_at <= :now LIMIT :limit)
@@ -159,6 +163,18 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     def update_heartbeats(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
         """See `AgentRegistryRepository`."""
         return self._renew(agent_ids)
+
+    @writes(Lane.HEARTBEAT)
+    def renew_all(self, agent_ids: Sequence[str]) -> list[str]:
+        """See `AgentRegistryRepository`."""
+        different = list(dict.fromkeys(agent_ids))
+        ids = json.dumps(different)
+        renewing = self._write(_RENEW, {"now": to_micros(self._clock()), "ids": ids})
+        if renewing.rowcount == len(different):
+            return []
+        (known,) = self._write(_KNOWN, {"ids": ids}).fetchone()
+        found = set(json.loads(known))
+        return [agent_id for agent_id in different if agent_id not in found]
 
     @writes(Lane.CHANGE)
     def delete(self, agent_id: str) -> bool:

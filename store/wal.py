@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 #: Rows changed between two checkpoints: with two indexes about 3 MB of log.
 _ROWS_BETWEEN = 500
+#: Rows changed between two looks at the log's size: a look takes 60 us.
+_ROWS_BETWEEN_LOOKS = 100
 #: How long the writer lets readers finish before it ends their reading.
 _PATIENCE_SECONDS = 0.1
 
@@ -40,12 +42,16 @@ class WriteAheadLog:
         self._readers = readers
         self._limit_bytes = limit_bytes
         self._rows_then = 0
+        self._rows_looked_at = 0
         self._hindered = False
         self._path = f"{database.database}-wal"
 
     def tend(self) -> None:
         """Checkpoint if enough was written since the last time."""
         rows = self._database.connection().total_changes  # type: ignore[no-untyped-call] # Peewee's
+        if rows - self._rows_looked_at < _ROWS_BETWEEN_LOOKS:
+            return
+        self._rows_looked_at = rows
         due = rows - self._rows_then >= _ROWS_BETWEEN
         too_long = self._size() > self._limit_bytes
         if not due and (not too_long or self._hindered):

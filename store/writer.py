@@ -146,7 +146,9 @@ class Writer:
         try:
             # IMMEDIATE: a read transaction that is upgraded to write later fails
             # at once with "database is locked", whatever the busy timeout.
-            with self._database.atomic("IMMEDIATE"):
+            with self._database.atomic("IMMEDIATE") as transaction:
+                if len(wanted) == 1:
+                    return [self._attempt_alone(wanted[0], transaction)]
                 return [self._attempt(job) for job in wanted]
         except Exception as error:  # noqa: BLE001 - every caller gets it
             log.warning(
@@ -159,6 +161,15 @@ class Writer:
                 _Attempt(job.future, error=_not_stored(error, cause=error))
                 for job in wanted
             ]
+
+    def _attempt_alone(self, job: _Job[Any], transaction: Any) -> _Attempt:  # noqa: ANN401 - Peewee's
+        """Run the only job of the transaction, which needs no savepoint."""
+        attempt = _try(job)
+        if attempt.error is not None:
+            if not self._in_transaction():
+                raise attempt.error
+            transaction.rollback()
+        return attempt
 
     def _attempt(self, job: _Job[Any]) -> _Attempt:
         """Run one job within the transaction, and undo it alone if it fails."""

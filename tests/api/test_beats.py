@@ -52,7 +52,7 @@ def held(storage: Storage, make_record: Callable[..., AgentRecord]) -> HeldRepos
     return repository
 
 
-async def turns(count: int = 5) -> None:
+async def turns(count: int = 12) -> None:
     """Let the event loop turn."""
     for _ in range(count):
         await asyncio.sleep(0)

@@ -265,3 +265,15 @@ class TestHeartbeats:
     def test_nobody_may_beat(self, repo: AgentRegistryRepository) -> None:
         """An empty batch renews nothing."""
         assert repo.update_heartbeats([]) == {}
+
+    def test_renewing_all_tells_who_is_unknown(
+        self, repo: AgentRegistryRepository, make_record: Callable[..., AgentRecord]
+    ) -> None:
+        """In the order asked, each once."""
+        before = {agent_id: repo.add(make_record(agent_id)) for agent_id in ("a", "b")}
+
+        assert repo.renew_all(["b", "gone", "b", "lost", "gone"]) == ["gone", "lost"]
+        assert repo.renew_all(["b"]) == []
+        stored = {record.agent_id: record for record in repo.list_all()}
+        assert stored["b"].expires_at > before["b"].expires_at
+        assert stored["a"].expires_at == before["a"].expires_at

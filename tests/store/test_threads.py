@@ -33,8 +33,9 @@ def test_reads_do_not_wait_for_the_writer(
 ) -> None:
     """They see what is committed."""
     repo, database = storage
-    free = threading.Event()
-    database.writer.submit(Lane.MAINTENANCE, free.wait)
+    busy, free = threading.Event(), threading.Event()
+    database.writer.submit(Lane.MAINTENANCE, lambda: busy.set() or free.wait())
+    busy.wait()
     adding = repo.submit(repo.add, make_record())
 
     during = repo.get("summariser-1")
