@@ -1,19 +1,23 @@
-"""The heartbeat lane: the call a registry answers most, in front of all others.
+"""The lanes: the two calls a registry lives on, in front of all others.
 
 FastAPI's routing, dependencies and response machinery cost three times what
-answering a heartbeat does. So a small ASGI application stands in front and takes
-exactly the heartbeats that need none of it. Whatever is unusual about a request
-leaves it to the route, whose answers are the reference for these.
+answering a heartbeat does. So small ASGI applications stand in front, and take
+exactly the heartbeats and registrations that need none of it. Whatever is unusual
+about a request leaves the lane for the route, whose answers are the reference.
 """
 
 import re
+from collections.abc import Awaitable, Callable
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from pydantic import ValidationError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.beats import HeartbeatGatherer
-from api.errors import problem_of
+from api.body import MAX_BODY_BYTES, parse_json
+from api.errors import ProblemError, problem_of, problem_response
 from api.grammar import AGENT_ID
-from api.models import HeartbeatAnswer
+from api.models import AgentRegistrationRequest, HeartbeatAnswer
+from api.registering import Registrar
 from store import StoreError
 
 _HEARTBEAT = re.compile(rf"/agents/({AGENT_ID})/heartbeat").fullmatch
@@ -33,12 +37,11 @@ class HeartbeatLane:
         agent_id = _plain_heartbeat(scope)
         if agent_id is None:
             await self._app(scope, receive, send)
-            return
-        try:
-            lease = await self._beats.renew(agent_id)
-        except StoreError as error:
-            await problem_of(error)(scope, receive, send)
-            return
+        else:
+            await _answer(self._heartbeat(agent_id, send), scope, receive, send)
+
+    async def _heartbeat(self, agent_id: str, send: Send) -> None:
+        lease = await self._beats.renew(agent_id)
         body = HeartbeatAnswer.render(agent_id, lease)
         await send(
             {
@@ -53,6 +56,55 @@ class HeartbeatLane:
         await send({"type": "http.response.body", "body": body})
 
 
+class RegistrationLane:
+    """Answers `POST /agents/register` when its request is plain and right."""
+
+    def __init__(self, app: ASGIApp, registrar: Registrar) -> None:
+        self._app = app
+        self._registrar = registrar
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a plain registration; hand everything else to the application."""
+        if not _plain_registration(scope):
+            await self._app(scope, receive, send)
+            return
+        received = [await receive()]
+        while received[-1].get("more_body"):
+            received.append(await receive())
+        registration = _registration(received)
+        if registration is None:
+            await self._app(scope, _again(received, receive), send)
+        else:
+            answer = self._register(registration, scope, receive, send)
+            await _answer(answer, scope, receive, send)
+
+    async def _register(
+        self,
+        registration: AgentRegistrationRequest,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        response = await self._registrar.register(registration)
+        await response(scope, receive, send)
+
+
+async def _answer(
+    answer: Awaitable[None], scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Await an answer; in its place, send the problem that it raises."""
+    try:
+        await answer
+    except ProblemError as problem:
+        await problem_response(problem)(scope, receive, send)
+    except StoreError as error:
+        await problem_of(error)(scope, receive, send)
+    except Exception:
+        failure = problem_response(ProblemError(500, "internal_error"))
+        await failure(scope, receive, send)
+        raise  # the server logs it
+
+
 def _plain_heartbeat(scope: Scope) -> str | None:
     """Return the id of a heartbeat that has no body, or None for all else."""
     if scope["type"] != "http" or scope["method"] != "POST":
@@ -64,3 +116,46 @@ def _plain_heartbeat(scope: Scope) -> str | None:
         if name in _BODY and value != b"0":
             return None
     return matched[1]
+
+
+def _plain_registration(scope: Scope) -> bool:
+    """Tell a registration whose body is JSON, of a length that it says."""
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return False
+    if scope["path"] != "/agents/register":
+        return False
+    headers = dict(scope["headers"])
+    length = headers.get(b"content-length", b"")
+    return (
+        headers.get(b"content-type") == b"application/json"
+        and b"transfer-encoding" not in headers
+        and length.isdigit()
+        and len(length) <= len(str(MAX_BODY_BYTES))
+        and int(length) <= MAX_BODY_BYTES
+    )
+
+
+def _registration(received: list[Message]) -> AgentRegistrationRequest | None:
+    """Return the registration that was received, if it is whole and right."""
+    body = b"".join(message.get("body", b"") for message in received)
+    whole = all(message["type"] == "http.request" for message in received)
+    if not whole or len(body) > MAX_BODY_BYTES:
+        return None
+    try:
+        return AgentRegistrationRequest.model_validate(parse_json(body))
+    except (ProblemError, ValidationError):
+        return None
+
+
+def _again(
+    received: list[Message], receive: Receive
+) -> Callable[[], Awaitable[Message]]:
+    """Return a `receive` that begins with what was received already."""
+    waiting = iter(received)
+
+    async def receive_again() -> Message:
+        for message in waiting:
+            return message
+        return await receive()
+
+    return receive_again

@@ -16,8 +16,9 @@ from api import agents, describe, discovery, docs, errors, health, heartbeats
 from api.beats import HeartbeatGatherer
 from api.body import StrictRoute
 from api.health import SweepHealth
-from api.lane import HeartbeatLane
+from api.lane import HeartbeatLane, RegistrationLane
 from api.models import TtlLimits
+from api.registering import Registrar
 from store import AgentRegistryRepository, RegistryDatabase, create_storage_backend
 
 _DESCRIPTION = """
@@ -67,8 +68,10 @@ class AgentRegistryServer:
         """Return an application that serves the registry; opens nothing yet."""
         started = time.monotonic()
         beats = HeartbeatGatherer(self._repo)
+        registrar = Registrar(self._repo, self._ttl)
         app = _Application(
             beats,
+            registrar,
             title="agent-registry",
             version=_version(),
             summary="Which agents are alive, and where.",
@@ -81,7 +84,7 @@ class AgentRegistryServer:
         )
         app.router.route_class = StrictRoute
         errors.install(app)
-        agents.install(app, self._repo, self._ttl)
+        agents.install(app, self._repo, registrar)
         heartbeats.install(app, self._repo, beats)
         discovery.install(app, self._repo)
         health.install(
@@ -97,15 +100,22 @@ class AgentRegistryServer:
 
 
 class _Application(FastAPI):
-    """FastAPI with the heartbeat lane in front of all its own machinery."""
+    """FastAPI with the lanes in front of all its own machinery."""
 
-    def __init__(self, beats: HeartbeatGatherer, **options: Any) -> None:  # noqa: ANN401 - FastAPI's own
+    def __init__(
+        self,
+        beats: HeartbeatGatherer,
+        registrar: Registrar,
+        **options: Any,  # noqa: ANN401 - FastAPI's own
+    ) -> None:
         super().__init__(**options)
         self._beats = beats
+        self._registrar = registrar
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return the stack, the lane outermost, outside of what is added later."""
-        return HeartbeatLane(super().build_middleware_stack(), self._beats)
+        """Return the stack, the lanes outermost, outside of what is added later."""
+        stack = super().build_middleware_stack()
+        return HeartbeatLane(RegistrationLane(stack, self._registrar), self._beats)
 
 
 def _closing(database: RegistryDatabase) -> Lifespan:

@@ -1,6 +1,7 @@
-"""The heartbeat lane answers as the route behind it would."""
+"""The lanes answer as the routes behind them would."""
 
 import asyncio
+import json
 import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,10 +9,18 @@ from typing import Any, NamedTuple
 import pytest
 from fastapi import FastAPI
 from freezegun import freeze_time
+from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Scope
 
-from api.lane import HeartbeatLane
-from store import AgentRecord, AgentRegistryRepository, Storage
+from api import AgentRegistryServer
+from api.lane import HeartbeatLane, RegistrationLane
+from store import (
+    AgentRecord,
+    AgentRegistryRepository,
+    SqliteAgentRegistryRepository,
+    Storage,
+    create_storage_backend,
+)
 
 REQUESTS = 4_000
 KNOWN = ["a", "register", "heartbeats", "A.b_c:d~e-1", "x" * 255]
@@ -90,11 +99,19 @@ def lane(app: FastAPI) -> HeartbeatLane:
     """Return the lane in front of an application."""
     stack = app.build_middleware_stack()
     assert isinstance(stack, HeartbeatLane)
+    assert isinstance(stack._app, RegistrationLane)
     return stack
 
 
-def test_lane_answers_as_the_route_does(
+@pytest.fixture
+def routes(lane: HeartbeatLane) -> ASGIApp:
+    """Return the application behind the lanes."""
+    return lane._app._app  # type: ignore[attr-defined, no-any-return] # as asserted
+
+
+def test_heartbeats_are_answered_as_the_route_does(
     lane: HeartbeatLane,
+    routes: ASGIApp,
     repo: AgentRegistryRepository,
     make_record: Callable[..., AgentRecord],
 ) -> None:
@@ -110,7 +127,7 @@ def test_lane_answers_as_the_route_does(
             body = rng.choice(BODIES)
 
             by_lane = await ask(lane, scope, body)
-            by_route = await ask(lane._app, scope, body)
+            by_route = await ask(routes, scope, body)
 
             assert by_lane == by_route, (scope, body)
             statuses.add(by_lane.status)
@@ -123,8 +140,92 @@ def test_lane_answers_as_the_route_does(
     assert statuses >= {200, 404, 405, 422}
 
 
+def registration(rng: random.Random) -> bytes:
+    """Build the body of a registration: good, wrong in a field, or broken."""
+    fields: dict[str, list[Any]] = {
+        "agent_id": ["a", "b", "a" * 255, "", "a/b", 1, None],
+        "agent_name": ["A", "é 😀", "x" * 256, "x" * 257, "a\x07", 1],
+        "host": ["10.0.0.1", "::1", "a.example", "a b", "http://x", 1],
+        "port": [1, 65_535, 0, 65_536, "80", 8.0, True],
+        "ttl_seconds": [1, 60, 86_400, 86_401, 0, "60", None],
+        "metadata": [{}, {"a": [1, {"b": None}]}, {"k": "x" * 5_000}, [], "m"],
+        "owner": ["nobody"],
+    }
+    body = {name: values[0] for name, values in fields.items() if name != "owner"}
+    for name in rng.sample(list(fields), rng.choice([0, 0, 1, 1, 2])):
+        body[name] = rng.choice(fields[name])
+    for name in rng.sample(list(body), rng.choice([0, 0, 0, 1])):
+        del body[name]
+    text = json.dumps(body, ensure_ascii=rng.random() < 0.5).encode()
+    broken = [text[:-1], text + b" ", b"[]", b"", text[:-1] + b', "port": 1}']
+    broken += [b'{"agent_id": NaN}', text.replace(b'"A"', b'"\\u0000"'), b"\xff"]
+    return rng.choice([text] * 3 * len(broken) + broken)
+
+
+def test_registrations_are_answered_as_the_route_does(
+    lane: HeartbeatLane,
+    routes: ASGIApp,
+    repo: AgentRegistryRepository,
+    make_record: Callable[..., AgentRecord],
+) -> None:
+    """The same status, headers and bytes, for good bodies and bad, new and known."""
+    rng = random.Random(20261122)  # noqa: S311 - a seed, so that a failure repeats
+    types = [b"application/json"] * 6
+    types += [b"application/json; charset=utf-8", b"text/plain", b"application/x+json"]
+    statuses = set()
+
+    async def compare() -> None:
+        for _ in range(REQUESTS):
+            body = registration(rng)
+            length = b"%d" % len(body)
+            headers = [
+                (b"content-type", rng.choice(types)),
+                (b"content-length", rng.choice([length] * 9 + [b"70000", b"", b"x"])),
+            ]
+            headers = headers[: rng.choice([2, 2, 2, 2, 2, 1, 0])]
+            scope = make_scope("/agents/register", headers=headers)
+            known = rng.random() < 0.5
+            answers = []
+            for app in (lane, routes):
+                repo.delete("a")
+                if known:
+                    repo.add(make_record("a"))
+                answers.append(await ask(app, scope, body))
+                for agent_id in ("b", "a" * 255):
+                    repo.delete(agent_id)
+            assert answers[0] == answers[1], (headers, body)
+            statuses.add(answers[0].status)
+
+    with freeze_time("2026-03-01T12:00:00Z", real_asyncio=True):
+        asyncio.run(compare())
+
+    assert statuses >= {200, 201, 400, 413, 415, 422}
+
+
+@pytest.mark.parametrize("path", ["/agents/a/heartbeat", "/agents/register"])
+def test_a_failure_in_a_lane_is_a_problem_and_is_raised(
+    store_url: str, path: str, make_body: Callable[..., dict[str, Any]]
+) -> None:
+    """So that the server logs it, as with a route."""
+
+    class Broken(SqliteAgentRegistryRepository):
+        def submit(self, *_args: Any, **_kwargs: Any) -> Any:
+            raise ZeroDivisionError
+
+    database = create_storage_backend(store_url).database
+    broken = Broken(database)  # type: ignore[arg-type] # SQLite's own
+    client = TestClient(
+        AgentRegistryServer("", broken).create_app(), raise_server_exceptions=False
+    )
+    content = {"json": make_body()} if path.endswith("register") else {}
+
+    answer = client.post(path, **content)
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+
+
 def test_lane_and_route_answer_alike_when_the_store_is_away(
-    lane: HeartbeatLane, storage: Storage
+    lane: HeartbeatLane, routes: ASGIApp, storage: Storage
 ) -> None:
     """503 with Retry-After."""
     storage.database.open()
@@ -132,7 +233,7 @@ def test_lane_and_route_answer_alike_when_the_store_is_away(
 
     async def both() -> tuple[Answer, Answer]:
         scope = make_scope("/agents/a/heartbeat")
-        return await ask(lane, scope, b""), await ask(lane._app, scope, b"")
+        return await ask(lane, scope, b""), await ask(routes, scope, b"")
 
     by_lane, by_route = asyncio.run(both())
 
