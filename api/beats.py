@@ -99,6 +99,8 @@ class _Batches:
                 renewed.set_result(leases[agent_id])
             else:
                 renewed.set_exception(AgentNotFound(agent_id))
+        if not log.isEnabledFor(logging.DEBUG):
+            return
         log.debug(
             "%d of %d heartbeats renewed a lease",
             len(leases),

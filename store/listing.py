@@ -38,21 +38,27 @@ def _instant(column: str) -> str:
     )
 
 
+_AGE = "max(0, :now - last_heartbeat)"
+
+#: Each member of an agent: how printf() shows it, and of what. One printf() for a
+#: row takes a third less than json_object() and its like.
 _MEMBERS = {
-    "agent_id": "agent_id",
-    "agent_name": "agent_name",
-    "host": "host",
-    "port": "port",
-    "ttl_seconds": "ttl_seconds",
-    "metadata": "json(metadata)",
-    "is_alive": f"json(iif({_DEAD}, 'false', 'true'))",
-    "status": _STATUS,
-    "last_heartbeat": _instant("last_heartbeat"),
-    "expires_at": _instant("expires_at"),
-    "registered_at": _instant("registered_at"),
-    "age_seconds": "max(0, :now - last_heartbeat) / 1e6",
+    "agent_id": ("%s", "json_quote(agent_id)"),
+    "agent_name": ("%s", "json_quote(agent_name)"),
+    "host": ("%s", "json_quote(host)"),
+    "port": ("%d", "port"),
+    "ttl_seconds": ("%d", "ttl_seconds"),
+    "metadata": ("%s", "metadata"),
+    "is_alive": ("%s", f"iif({_DEAD}, 'false', 'true')"),
+    "status": ('"%s"', _STATUS),
+    "last_heartbeat": ('"%s"', _instant("last_heartbeat")),
+    "expires_at": ('"%s"', _instant("expires_at")),
+    "registered_at": ('"%s"', _instant("registered_at")),
+    "age_seconds": ("%d.%06d", f"{_AGE} / 1000000, {_AGE} % 1000000"),
 }
-_OBJECT = ", ".join(f"'{name}', {value}" for name, value in _MEMBERS.items())
+_SHAPE = ",".join(f'"{name}":{shown}' for name, (shown, _) in _MEMBERS.items())
+_VALUES = ", ".join(values for _, values in _MEMBERS.values())
+_OBJECT = f"printf('{{{_SHAPE}}}', {_VALUES})"
 
 #: One JSON value as the text that a filter compares; null where it is a container.
 _AS_TEXT = (
@@ -77,7 +83,7 @@ def page(
     where, values = _where(agents, now, after)
     rows = f"SELECT * FROM agents WHERE {where} ORDER BY agent_id LIMIT :limit"  # noqa: S608
     sql = (
-        f"SELECT CAST(json_group_array(json_object({_OBJECT})) AS BLOB),"  # noqa: S608
+        f"SELECT CAST('[' || ifnull(group_concat({_OBJECT}), '') || ']' AS BLOB),"  # noqa: S608
         f" count(*), max(agent_id) FROM ({rows})"
     )
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -64,8 +64,15 @@ class JsonObjectField(_JsonObjects):
     field_type = "TEXT"
 
     def db_value(self, value: dict[str, Any]) -> str:
-        """Return the object as compact JSON text."""
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        """Return the object as compact JSON text.
+
+        Raises:
+            ValueError: it has a number that JSON cannot write.
+        """
+        # A NaN would pass, and make every listing that shows it no JSON.
+        return json.dumps(
+            value, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
 
     def python_value(self, value: str) -> dict[str, Any]:
         """Return the object of the stored text."""
