@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: run test lint check bench bench-full lock clean
+.PHONY: run test lint guard check bench bench-full lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run-ready
@@ -21,7 +21,11 @@ lint: $(VENV)/.test-ready
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-check: lint test
+# Ratios that noise cannot flip, in half a minute.
+guard: $(VENV)/.test-ready
+	$(BIN)/python -m bench quick
+
+check: lint test guard
 
 # Under ten minutes, on two cores that have nothing else to do.
 bench: $(VENV)/.run-ready

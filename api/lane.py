@@ -37,11 +37,12 @@ class HeartbeatLane:
         agent_id = _plain_heartbeat(scope)
         if agent_id is None:
             await self._app(scope, receive, send)
-        else:
-            await _answer(self._heartbeat(agent_id, send), scope, receive, send)
-
-    async def _heartbeat(self, agent_id: str, send: Send) -> None:
-        lease = await self._beats.renew(agent_id)
+            return
+        try:
+            lease = await self._beats.renew(agent_id)
+        except Exception as error:  # noqa: BLE001 - raised again where it is a fault
+            await _answer_error(error, scope, receive, send)
+            return
         body = HeartbeatAnswer.render(agent_id, lease)
         await send(
             {
@@ -74,35 +75,27 @@ class RegistrationLane:
         registration = _registration(received)
         if registration is None:
             await self._app(scope, _again(received, receive), send)
-        else:
-            answer = self._register(registration, scope, receive, send)
-            await _answer(answer, scope, receive, send)
-
-    async def _register(
-        self,
-        registration: AgentRegistrationRequest,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        response = await self._registrar.register(registration)
+            return
+        try:
+            response = await self._registrar.register(registration)
+        except Exception as error:  # noqa: BLE001 - raised again where it is a fault
+            await _answer_error(error, scope, receive, send)
+            return
         await response(scope, receive, send)
 
 
-async def _answer(
-    answer: Awaitable[None], scope: Scope, receive: Receive, send: Send
+async def _answer_error(
+    error: Exception, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Await an answer; in its place, send the problem that it raises."""
-    try:
-        await answer
-    except ProblemError as problem:
-        await problem_response(problem)(scope, receive, send)
-    except StoreError as error:
+    """Answer with the problem of an error; raise again what nobody foresaw."""
+    if isinstance(error, ProblemError):
+        await problem_response(error)(scope, receive, send)
+    elif isinstance(error, StoreError):
         await problem_of(error)(scope, receive, send)
-    except Exception:
+    else:
         failure = problem_response(ProblemError(500, "internal_error"))
         await failure(scope, receive, send)
-        raise  # the server logs it
+        raise error  # the server logs it
 
 
 def _plain_heartbeat(scope: Scope) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 # frozen the clock: imported here, an application can be built at any time.
 import pydantic.v1  # noqa: F401
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.types import Receive, Scope, Send
 
 from api import agents, describe, discovery, docs, errors, health, heartbeats
 from api.beats import HeartbeatGatherer
@@ -109,13 +109,13 @@ class _Application(FastAPI):
         **options: Any,  # noqa: ANN401 - FastAPI's own
     ) -> None:
         super().__init__(**options)
-        self._beats = beats
-        self._registrar = registrar
+        # Outside of all middleware, also of what is added later.
+        behind = RegistrationLane(super().__call__, registrar)
+        self.lanes = HeartbeatLane(behind, beats)
 
-    def build_middleware_stack(self) -> ASGIApp:
-        """Return the stack, the lanes outermost, outside of what is added later."""
-        stack = super().build_middleware_stack()
-        return HeartbeatLane(RegistrationLane(stack, self._registrar), self._beats)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, by a lane or by FastAPI."""
+        await self.lanes(scope, receive, send)
 
 
 def _closing(database: RegistryDatabase) -> Lifespan:

@@ -35,19 +35,14 @@ T = TypeVar("T")
 #: Rows of which a sweep takes note at a time, before it removes them in chunks.
 _DUE_AT_ONCE = 100_000
 
-# `leases.renewed` and `leases.deadline`. In two statements, each one step of
-# SQLite: with RETURNING it would ask for the interpreter's lock at every row, and
-# wait for it whenever the event loop is busy.
+# `leases.renewed` and `leases.deadline`.
 _RENEW = """
     UPDATE agents
     SET last_heartbeat = max(last_heartbeat, :now),
         expires_at = max(last_heartbeat, :now) + ttl_seconds * 1000000
     WHERE agent_id IN (SELECT value FROM json_each(:ids))
 """
-_LEASES = """
-    SELECT json_group_array(json_array(agent_id, expires_at, ttl_seconds))
-    FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
-"""
+_RENEW_RETURNING = f"{_RENEW} RETURNING agent_id, expires_at, ttl_seconds"
 _KNOWN = """
     SELECT json_group_array(agent_id)
     FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
@@ -212,12 +207,11 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         return Chunk(removed, expired, time.perf_counter() - started)
 
     def _renew(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
-        ids = json.dumps(agent_ids)
-        self._write(_RENEW, {"now": to_micros(self._clock()), "ids": ids})
-        (leases,) = self._write(_LEASES, {"ids": ids}).fetchone()
+        values = {"now": to_micros(self._clock()), "ids": json.dumps(agent_ids)}
+        rows = self._write(_RENEW_RETURNING, values).fetchall()
         instants: dict[int, datetime] = {}  # a batch has few: one for each TTL
         renewed = {}
-        for agent_id, micros, ttl_seconds in json.loads(leases):
+        for agent_id, micros, ttl_seconds in rows:
             if micros not in instants:
                 instants[micros] = from_micros(micros)
             renewed[agent_id] = Lease(instants[micros], ttl_seconds)
