@@ -9,6 +9,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from daemon.protocol import RegistryProtocol
+
 _BACKLOG = 2048
 #: After hanging up: how long handlers may take to notice before they are cancelled.
 _LEFT_TO_HANG_UP_SECONDS = 1
@@ -95,7 +97,7 @@ class HttpListener:
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
+                http=RegistryProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
