@@ -1,11 +1,11 @@
-# make run | test | check | bench | lock: each makes its own .venv first; a second call
-# starts at once, because a stamp remembers the lock file it was installed from.
+# make run | test | check | bench | torture | lock: each makes its own .venv first; a
+# second call starts at once: a stamp remembers the lock file it was installed from.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: run test lint guard check bench bench-full lock clean
+.PHONY: run test lint guard check bench bench-full torture lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run-ready
@@ -34,6 +34,10 @@ bench: $(VENV)/.run-ready
 # The same, and the rows with a million agents.
 bench-full: $(VENV)/.run-ready
 	$(BIN)/python -m bench full
+
+# The tests that take minutes, and no others.
+torture: $(VENV)/.test-ready
+	$(BIN)/python -m pytest -m torture $(PYTEST)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
