@@ -5,16 +5,49 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, timedelta
 
 import pytest
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_JOB_MAX_INSTANCES,
+)
 from apscheduler.schedulers.background import BackgroundScheduler
 from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 
 from daemon.expiry import ExpirySweep
 from daemon.scheduler import EXPIRY_JOB, create_scheduler, every
-from store import AgentRecord, AgentRegistryRepository
+from store import (
+    AgentRecord,
+    AgentRegistryRepository,
+    SqliteAgentRegistryRepository,
+    Storage,
+)
 
 Ran = Callable[[], bool]
+
+
+def comes(awaited: threading.Semaphore) -> bool:
+    """Wait until the semaphore is released; its own timeout would stand still too."""
+    return any(
+        awaited.acquire(blocking=False) or threading.Event().wait(0.01)
+        for _ in range(500)
+    )
+
+
+class SlowRepository(SqliteAgentRegistryRepository):
+    """A repository whose sweeps last until the test lets them end."""
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage.database)  # type: ignore[arg-type] # SQLite's own
+        self.began, self.may_end = threading.Semaphore(0), threading.Event()
+        self.sweeps = 0
+
+    def delete_expired(self) -> int:
+        """Begin, and wait."""
+        self.sweeps += 1
+        self.began.release()
+        self.may_end.wait()
+        return super().delete_expired()
 
 
 @pytest.fixture(autouse=True)
@@ -42,14 +75,7 @@ def ran(scheduler: BackgroundScheduler) -> Ran:
         lambda _: finished.release(), EVENT_JOB_EXECUTED | EVENT_JOB_ERROR
     )
 
-    def wait() -> bool:
-        # A semaphore's own timeout would wait for the frozen clock.
-        return any(
-            finished.acquire(blocking=False) or threading.Event().wait(0.01)
-            for _ in range(500)
-        )
-
-    return wait
+    return lambda: comes(finished)
 
 
 @pytest.fixture
@@ -140,3 +166,40 @@ def test_a_job_that_raises_runs_again(
     scheduler.shutdown()
 
     assert len(runs) == 3
+
+
+@pytest.fixture
+def slow(scheduler: BackgroundScheduler, storage: Storage) -> Iterator[SlowRepository]:
+    """Return a slow repository that is swept each minute, and let it end at last."""
+    slow = SlowRepository(storage)
+    sweep = ExpirySweep(slow, interval_seconds=60)
+    every(scheduler, sweep.interval_seconds, EXPIRY_JOB, sweep.run)
+    yield slow
+    slow.may_end.set()
+
+
+def test_a_sweep_that_outlasts_its_interval_never_runs_twice_at_once(
+    frozen: FrozenDateTimeFactory,
+    scheduler: BackgroundScheduler,
+    ran: Ran,
+    slow: SlowRepository,
+) -> None:
+    """The minutes that pass meanwhile are left out; the one after has its run."""
+    left_out = threading.Semaphore(0)
+    scheduler.add_listener(lambda _: left_out.release(), EVENT_JOB_MAX_INSTANCES)
+    scheduler.start()
+
+    sweeps = []
+    for awaited in (slow.began, left_out, left_out):
+        frozen.tick(60)
+        scheduler.wakeup()
+        assert comes(awaited)
+        sweeps.append(slow.sweeps)
+    slow.may_end.set()
+    assert ran()
+    frozen.tick(60)
+    scheduler.wakeup()
+    assert ran()
+    sweeps.append(slow.sweeps)
+
+    assert sweeps == [1, 1, 1, 2]

@@ -13,10 +13,13 @@ from freezegun.api import FrozenDateTimeFactory
 from store import (
     AgentRecord,
     AgentRegistryRepository,
+    SqliteAgentRegistryRepository,
+    Storage,
     StoreUnavailable,
     create_storage_backend,
 )
 from store.leases import Status
+from store.sweep import Chunk
 
 MakeRecord = Callable[..., AgentRecord]
 
@@ -49,6 +52,51 @@ def test_a_sweep_takes_more_than_one_chunk_holds(
     assert repo.delete_expired() == 1099
     assert [agent.agent_id for agent in repo.list_all()] == ["agent-0000"]
     assert len(caplog.messages) == 100
+
+
+def test_a_beat_committed_after_the_dead_were_noted_wins(
+    storage: Storage, make_record: MakeRecord, frozen: FrozenDateTimeFactory
+) -> None:
+    """The deadline is checked again as the row is removed."""
+
+    class Hurried(SqliteAgentRegistryRepository):
+        def _due(self, now: datetime) -> list[int]:
+            due = super()._due(now)
+            self.update_heartbeats(["heard"])
+            return due
+
+    repo = Hurried(storage.database)  # type: ignore[arg-type] # SQLite's own
+    add_all(repo, [make_record("heard"), make_record("silent")])
+    frozen.tick(60)
+
+    assert repo.delete_expired() == 1
+    assert [agent.agent_id for agent in repo.list_all()] == ["heard"]
+
+
+def test_a_sweep_that_is_cut_is_taken_up_by_the_next(
+    storage: Storage, make_record: MakeRecord, frozen: FrozenDateTimeFactory
+) -> None:
+    """What it removed stays removed, and nobody is removed twice."""
+
+    class Cut(SqliteAgentRegistryRepository):
+        chunks = 0
+
+        def _delete_due(self, rows: list[int], now: datetime) -> Chunk:
+            self.chunks += 1
+            if self.chunks == 3:
+                raise StoreUnavailable("the disk is full")
+            return super()._delete_due(rows, now)
+
+    repo = Cut(storage.database)  # type: ignore[arg-type] # SQLite's own
+    add_all(repo, [make_record(f"agent-{n}") for n in range(1100)])
+    frozen.tick(60)
+
+    with pytest.raises(StoreUnavailable):
+        repo.delete_expired()
+    left = len(repo.list_all(include_dead=True))
+
+    assert 0 < left < 1100
+    assert [repo.delete_expired(), repo.delete_expired()] == [left, 0]
 
 
 def test_an_expiry_says_why(
