@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -47,8 +48,8 @@ class HeldRepository(SqliteAgentRegistryRepository):
 def held(storage: Storage, make_record: Callable[..., AgentRecord]) -> HeldRepository:
     """Return a repository of two agents, whose batches are held."""
     repository = HeldRepository(storage)
-    for agent_id in ("a", "b"):
-        repository.add(make_record(agent_id))
+    for agent_id, ttl_seconds in (("a", 60), ("b", 61)):
+        repository.add(make_record(agent_id, ttl_seconds=ttl_seconds))
     return repository
 
 
@@ -109,8 +110,11 @@ def test_each_beat_of_a_batch_gets_its_own_answer(held: HeldRepository) -> None:
     first, gone, again, other = asyncio.run(beat())
 
     assert isinstance(gone, AgentNotFound)
-    assert first == again == other
     assert isinstance(first, Lease)
+    assert isinstance(other, Lease)
+    assert first == again
+    assert (first.ttl_seconds, other.ttl_seconds) == (60, 61)
+    assert other.expires_at - first.expires_at == timedelta(seconds=1)
 
 
 def test_a_batch_that_fails_fails_alone(held: HeldRepository) -> None:
