@@ -1,8 +1,12 @@
 """What every test may ask for."""
 
+import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from fastapi import FastAPI
@@ -69,3 +73,55 @@ def make_body() -> Callable[..., dict[str, Any]]:
         return {"agent_id": agent_id} | described | over
 
     return make
+
+
+class Watched(NamedTuple):
+    """What was seen of a store by listing it amid registrations."""
+
+    #: The lists that no instant can explain.
+    torn: list[list[Any]]
+    #: How many different lists there were.
+    different: int
+    #: Registrations a second.
+    rate: float
+
+
+@pytest.fixture
+def watch(
+    repo: AgentRegistryRepository, make_record: Callable[..., AgentRecord]
+) -> Callable[[Callable[[], list[Any]]], Watched]:
+    """Return a function that calls a list over and over while agents register.
+
+    They do so in the order of their ids, again and again, each time with the next
+    generation's number in their metadata. So at any instant the first of them are
+    of one generation, and the others of the one before: at first, missing.
+    The list returns pairs of id and generation.
+    """
+    ids = [f"agent-{n:03}" for n in range(60)]
+    order = [(agent_id, number) for number, agent_id in product(range(70), ids)]
+    possible = [
+        [(agent_id, number) for agent_id in ids[:first]]
+        + [(agent_id, number - 1) for agent_id in ids[first:] if number]
+        for number, first in product(range(70), range(len(ids) + 1))
+    ]
+
+    def register() -> None:
+        waiting = deque()
+        for agent_id, number in order:
+            record = make_record(agent_id, metadata={"generation": number})
+            waiting.append(repo.submit(repo.register, record))
+            if len(waiting) > 50:
+                waiting.popleft().result()
+
+    def watch(list_once: Callable[[], list[Any]]) -> Watched:
+        lists = []
+        registering = threading.Thread(target=register)
+        began = time.monotonic()
+        registering.start()
+        while registering.is_alive():
+            lists.append(list_once())
+        rate = len(order) / (time.monotonic() - began)
+        torn = [listed for listed in lists if listed not in possible]
+        return Watched(torn, len(set(map(tuple, lists))), rate)
+
+    return watch

@@ -141,3 +141,19 @@ def test_sixty_readers_find_the_answer_of_one(
     client = TestClient(app)
 
     assert {client.get("/agents").status_code for _ in range(60)} == {200}
+
+
+def test_a_list_amid_registrations_is_one_snapshot(
+    client: TestClient, watch: Callable[..., Any]
+) -> None:
+    """Whoever registered last in it, all who did so before are in it as well."""
+    watched = watch(
+        lambda: [
+            (agent["agent_id"], agent["metadata"]["generation"])
+            for agent in client.get("/agents").json()
+        ]
+    )
+
+    assert watched.torn == []
+    assert watched.different > 10
+    assert watched.rate > 200
