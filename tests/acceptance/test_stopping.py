@@ -3,9 +3,11 @@
 import json
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPException
 from typing import Any
 
 import pytest
@@ -63,6 +65,41 @@ def test_a_heartbeat_acknowledged_before_a_stop_is_kept(
     daemon.stop()
 
     assert start_daemon().agents()["slow-1"]["expires_at"] == beat["expires_at"]
+
+
+def test_no_heartbeat_is_refused_or_forgotten_by_a_stop(
+    start_daemon: Callable[..., Any], wait_until: Callable[..., Any]
+) -> None:
+    """SIGTERM amid eight who beat: answered or cut off, and what was answered kept."""
+    daemon = start_daemon()
+    acknowledged: dict[str, str] = {}
+    statuses = set()
+
+    def beat(agent_id: str) -> None:
+        with closing(daemon.connect()) as connection, suppress(OSError, HTTPException):
+            while True:
+                connection.request("POST", f"/agents/{agent_id}/heartbeat")
+                answer = connection.getresponse()
+                statuses.add(answer.status)
+                acknowledged[agent_id] = json.load(answer)["expires_at"]
+
+    ids = [f"beating-{n}" for n in range(8)]
+    for agent_id in ids:
+        body = json.loads(BODY) | {"agent_id": agent_id}
+        daemon.call("POST", "/agents/register", body)
+    beating = [threading.Thread(target=beat, args=(agent_id,)) for agent_id in ids]
+    for thread in beating:
+        thread.start()
+    wait_until(lambda: len(acknowledged) == len(ids))
+
+    daemon.stop()
+    for thread in beating:
+        thread.join()
+
+    assert statuses == {200}
+    kept = start_daemon().agents()
+    for agent_id, expires_at in acknowledged.items():
+        assert kept[agent_id]["expires_at"] >= expires_at
 
 
 def test_a_request_in_flight_is_finished(
