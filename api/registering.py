@@ -5,14 +5,14 @@ import logging
 from fastapi.responses import Response
 
 from api.errors import invalid
-from api.handover import hand
+from api.gathering import Gatherer
 from api.models import (
     AgentRegistrationRequest,
     RegistrationAnswer,
     TtlLimits,
     json_response,
 )
-from store import AgentRecord, AgentRegistryRepository, Outcome
+from store import AgentRecord, AgentRegistryRepository, Outcome, Registration
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,12 @@ class Registrar:
     def __init__(self, repo: AgentRegistryRepository, ttl: TtlLimits) -> None:
         self._repo = repo
         self._ttl = ttl
+        self._gatherer: Gatherer[AgentRecord, list[Registration], Registration] = (
+            Gatherer(
+                lambda records: repo.submit(repo.register_all, records),
+                lambda _records, registrations: registrations,
+            )
+        )
 
     async def register(self, registration: AgentRegistrationRequest) -> Response:
         """Register an agent, and answer.
@@ -32,7 +38,7 @@ class Registrar:
             StoreError: what the repository raises.
         """
         wanted = self._record(registration)
-        done = await hand(self._repo, self._repo.register, wanted)
+        done = await self._gatherer.join(wanted)
         log.info(
             "Agent %s registered: %s",
             wanted.agent_id,

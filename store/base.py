@@ -156,6 +156,13 @@ class AgentRegistryRepository(abc.ABC):
         """
 
     @abc.abstractmethod
+    def register_all(self, records: Sequence[AgentRecord]) -> list[Registration]:
+        """Register many as `register` does, one after the other, all or none.
+
+        All at one instant; an agent that is given twice is known the second time.
+        """
+
+    @abc.abstractmethod
     def get(self, agent_id: str) -> AgentRecord | None:
         """Return the agent's row, dead or alive; None when there is none."""
 

@@ -22,7 +22,7 @@ from store.base import (
 from store.clock import Clock, utcnow
 from store.connections import SqliteRegistryDatabase
 from store.leases import Status
-from store.models import AgentRecord, from_micros, from_row, to_micros, to_row
+from store.models import FIELDS, AgentRecord, from_micros, from_row, to_micros, to_row
 from store.queries import execute
 from store.registration import Registration
 from store.sweep import TOLD, Chunk, ChunkSize, tell
@@ -42,6 +42,10 @@ _RENEW = """
         expires_at = max(last_heartbeat, :now) + ttl_seconds * 1000000
     WHERE agent_id IN (SELECT value FROM json_each(:ids))
 """
+_REGISTERED = f"""
+    SELECT {", ".join(FIELDS)}
+    FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
+"""  # noqa: S608 - constants only
 _RENEW_RETURNING = f"{_RENEW} RETURNING agent_id, expires_at, ttl_seconds"
 _KNOWN = """
     SELECT json_group_array(agent_id)
@@ -93,10 +97,13 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     @writes(Lane.CHANGE)
     def register(self, record: AgentRecord) -> Registration:
         """See `AgentRegistryRepository`."""
-        known = self._find(self._database.writing, record.agent_id)
-        registration = registering.register(known, record, self._clock())
-        self._write(self._upsert, to_row(registration.record))
+        (registration,) = self._register([record])
         return registration
+
+    @writes(Lane.CHANGE)
+    def register_all(self, records: Sequence[AgentRecord]) -> list[Registration]:
+        """See `AgentRegistryRepository`."""
+        return self._register(records)
 
     @reads
     def get(self, agent_id: str) -> AgentRecord | None:
@@ -205,6 +212,21 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         deleting.close()
         (removed,) = self._write("SELECT changes()").fetchone()
         return Chunk(removed, expired, time.perf_counter() - started)
+
+    def _register(self, records: Sequence[AgentRecord]) -> list[Registration]:
+        ids = json.dumps([record.agent_id for record in records])
+        rows = self._write(_REGISTERED, {"ids": ids}).fetchall()
+        standing = {record.agent_id: record for record in map(from_row, rows)}
+        registrations = []
+        now = self._clock()
+        for wanted in records:
+            known = standing.get(wanted.agent_id)
+            registration = registering.register(known, wanted, now)
+            standing[wanted.agent_id] = registration.record
+            registrations.append(registration)
+        for record in standing.values():
+            self._write(self._upsert, to_row(record))
+        return registrations
 
     def _renew(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
         values = {"now": to_micros(self._clock()), "ids": json.dumps(agent_ids)}

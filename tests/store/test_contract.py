@@ -152,6 +152,33 @@ class TestRegister:
         assert answer.record.registered_at == NOON + 60 * SECOND
         assert fields(repo.get("summariser-1")) == fields(answer.record)
 
+    def test_many_register_at_one_instant(
+        self, repo: AgentRegistryRepository, make_record: MakeRecord
+    ) -> None:
+        """As one after the other would; the answers are in the order asked."""
+        kept = repo.register(make_record("a")).record
+        repo.add(make_record("dead", last_heartbeat=NOON - 3600 * SECOND))
+        wanted = [make_record(name) for name in ("new", "a", "dead", "new")]
+        wanted.append(make_record("new", port=9000))
+
+        answers = repo.register_all(wanted)
+
+        assert [(done.record.agent_id, done.outcome) for done in answers] == [
+            ("new", Outcome.CREATED),
+            ("a", Outcome.UNCHANGED),
+            ("dead", Outcome.REVIVED),
+            ("new", Outcome.UNCHANGED),
+            ("new", Outcome.UPDATED),
+        ]
+        assert len({done.record.last_heartbeat for done in answers}) == 1
+        assert answers[1].record.registered_at == kept.registered_at
+        for done in (answers[1], answers[2], answers[4]):
+            assert fields(repo.get(done.record.agent_id)) == fields(done.record)
+
+    def test_nobody_may_register(self, repo: AgentRegistryRepository) -> None:
+        """An empty batch changes nothing."""
+        assert repo.register_all([]) == []
+
 
 class TestHeartbeat:
     def test_a_beat_changes_the_lease_and_nothing_else(

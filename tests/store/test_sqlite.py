@@ -148,6 +148,18 @@ def test_a_write_that_cannot_be_stored_changes_nothing(
     write[method]()
 
 
+def test_many_register_all_or_none(
+    repo: AgentRegistryRepository, make_record: MakeRecord
+) -> None:
+    """One that cannot be stored keeps the others out."""
+    wanted = [make_record("a"), make_record("b", port=2**63)]
+
+    with pytest.raises(OverflowError):
+        repo.register_all(wanted)
+
+    assert repo.list_all() == []
+
+
 @pytest.mark.parametrize("method", ["get", "list", "count"])
 def test_a_read_that_fails_is_never_an_empty_answer(
     repo: AgentRegistryRepository, tmp_path: Path, method: str

@@ -1,0 +1,124 @@
+"""Gathering calls: those that arrive while a batch is written form the next.
+
+One job of the store does a whole batch, and each call is answered when its batch
+is committed. Nothing waits for a timer: a batch is as large as the traffic makes
+it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+Item = TypeVar("Item")
+Written = TypeVar("Written")
+Answer = TypeVar("Answer")
+
+#: Turns of the event loop that a batch waits before it is written. In four, who
+#: was answered with the batch before can ask again and is read: at 64 connections
+#: that makes 28 beats a batch into 43, on a loop that is idle it takes 0.1 ms.
+_TURNS = 4
+#: Calls that one batch takes at most, so that none holds the writer for long.
+MOST = 500
+
+
+class Gatherer(Generic[Item, Written, Answer]):
+    """Hands items to the store in batches, for the calls of one application.
+
+    Args:
+        start: starts the job that writes a batch of items.
+        answers: tells what the job's result says to each item, in their order;
+            an exception is raised to its caller.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[list[Item]], "Future[Written]"],
+        answers: Callable[[list[Item], Written], Sequence[Answer | Exception]],
+    ) -> None:
+        self._start = start
+        self._answers = answers
+        # One loop serves a daemon; tests may bring a loop for every request.
+        self._batches: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, _Batches[Item, Written, Answer]
+        ] = WeakKeyDictionary()
+
+    def join(self, item: Item) -> "asyncio.Future[Answer]":
+        """Let `item` be written with the next batch; await its own answer.
+
+        The future raises what `start` or its job raises, as all of its batch do.
+        """
+        loop = asyncio.get_running_loop()
+        batches = self._batches.get(loop)
+        if batches is None:
+            batches = _Batches(self._start, self._answers, loop)
+            self._batches[loop] = batches
+        return batches.join(item)
+
+
+class _Batches(Generic[Item, Written, Answer]):
+    """The batch that is being written for one event loop, and the one that forms."""
+
+    def __init__(
+        self,
+        start: Callable[[list[Item]], "Future[Written]"],
+        answers: Callable[[list[Item], Written], Sequence[Answer | Exception]],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._start = start
+        self._answers = answers
+        self._loop = loop
+        self._forming: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._busy = False
+
+    def join(self, item: Item) -> "asyncio.Future[Answer]":
+        answered: asyncio.Future[Answer] = self._loop.create_future()
+        self._forming.append((item, answered))
+        if not self._busy:
+            self._busy = True
+            self._write_after(turns=_TURNS)
+        return answered
+
+    def _write_after(self, turns: int) -> None:
+        if turns:
+            self._loop.call_soon(self._write_after, turns - 1)
+        else:
+            self._write()
+
+    def _write(self) -> None:
+        batch, self._forming = self._forming[:MOST], self._forming[MOST:]
+        items = [item for item, _ in batch]
+        waiting = [answered for _, answered in batch]
+        try:
+            written = self._start(items)
+        except Exception as error:  # noqa: BLE001 - each caller gets it
+            written = Future()
+            written.set_exception(error)
+        written.add_done_callback(
+            lambda done: self._loop.call_soon_threadsafe(
+                self._answer, items, waiting, done
+            )
+        )
+
+    def _answer(
+        self,
+        items: list[Item],
+        waiting: "list[asyncio.Future[Answer]]",
+        written: "Future[Written]",
+    ) -> None:
+        if self._forming:
+            self._write_after(turns=_TURNS)
+        else:
+            self._busy = False
+        error = written.exception()
+        answers: Sequence[Answer | BaseException] = (
+            [error] * len(items) if error else self._answers(items, written.result())
+        )
+        for answered, answer in zip(waiting, answers, strict=True):
+            if answered.done():  # its client went away
+                continue
+            if isinstance(answer, BaseException):
+                answered.set_exception(answer)
+            else:
+                answered.set_result(answer)

@@ -1,0 +1,52 @@
+"""How calls of any kind are gathered into batches."""
+
+import asyncio
+from concurrent.futures import Future
+
+from api.gathering import MOST, Gatherer
+
+
+def doubled(numbers: list[int], written: list[int]) -> list[int | Exception]:
+    """Answer each with its double; zero is refused."""
+    assert written == numbers
+    return [2 * number or ZeroDivisionError(number) for number in numbers]
+
+
+def test_each_call_gets_its_own_answer_or_error() -> None:
+    """By its place in the batch, whoever else asks the same."""
+
+    def write(numbers: list[int]) -> Future[list[int]]:
+        written: Future[list[int]] = Future()
+        written.set_result(numbers)
+        return written
+
+    async def ask() -> list[int | BaseException]:
+        gatherer = Gatherer(write, doubled)
+        waiting = [gatherer.join(number) for number in (3, 0, 1, 3)]
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    first, refused, *others = asyncio.run(ask())
+
+    assert (first, others) == (6, [2, 6])
+    assert isinstance(refused, ZeroDivisionError)
+
+
+def test_a_crowd_is_written_in_several_batches() -> None:
+    """So that none of them holds the store for long; nobody is forgotten."""
+    sizes = []
+
+    def write(numbers: list[int]) -> Future[list[int]]:
+        sizes.append(len(numbers))
+        written: Future[list[int]] = Future()
+        written.set_result(numbers)
+        return written
+
+    async def ask() -> list[int]:
+        gatherer = Gatherer(write, doubled)
+        waiting = [gatherer.join(number) for number in range(1, 2 * MOST + 2)]
+        return await asyncio.gather(*waiting)
+
+    answers = asyncio.run(ask())
+
+    assert answers == [2 * number for number in range(1, 2 * MOST + 2)]
+    assert sizes == [MOST, MOST, 1]
