@@ -101,13 +101,7 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
     """
     try:
         text = body.decode("utf-8")
-        parsed = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_float=_float,
-            parse_int=_integer,
-        )
+        parsed = _DECODER.decode(text)
         _check_depth(parsed, left=MAX_METADATA_DEPTH + 1)
         if "\\u" in text:  # only an escape can spell what UTF-8 and JSON forbid
             _check_text(parsed)
@@ -147,6 +141,15 @@ def _integer(text: str) -> int:
     if not -_INTEGER_LIMIT <= number < _INTEGER_LIMIT:
         raise _malformed("an integer is beyond 64 bits")
     return number
+
+
+#: Made once: json.loads() would make one for each text.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_constant=_refuse_constant,
+    parse_float=_float,
+    parse_int=_integer,
+)
 
 
 def _check_depth(value: object, left: int) -> None:

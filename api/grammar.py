@@ -1,12 +1,13 @@
 """The grammar of what goes over the wire: ids, names, hosts, metadata, instants."""
 
 import ipaddress
-import json
 import re
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, WithJsonSchema
+
+from store.models import compact_json
 
 AGENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,254}"
 AGENT_ID_PATTERN = f"^{AGENT_ID}$"
@@ -82,8 +83,7 @@ def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"must have keys of at most {MAX_METADATA_KEY_LENGTH} characters"
         )
-    compact = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
-    if len(compact.encode()) > MAX_METADATA_BYTES:
+    if len(compact_json(metadata).encode()) > MAX_METADATA_BYTES:
         raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes as JSON")
     return metadata
 

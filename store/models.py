@@ -19,6 +19,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+#: Writes JSON as it is stored. Made once: json.dumps() makes one for each text.
+#: A NaN would pass otherwise, and make every listing that shows it no JSON.
+compact_json = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
+
+
 def to_micros(instant: datetime) -> int:
     """Return an aware instant as whole microseconds since 1970-01-01T00:00Z."""
     return (instant - _EPOCH) // _MICROSECOND
@@ -69,10 +76,7 @@ class JsonObjectField(_JsonObjects):
         Raises:
             ValueError: it has a number that JSON cannot write.
         """
-        # A NaN would pass, and make every listing that shows it no JSON.
-        return json.dumps(
-            value, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
+        return compact_json(value)
 
     def python_value(self, value: str) -> dict[str, Any]:
         """Return the object of the stored text."""
