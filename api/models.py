@@ -4,6 +4,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, Self
 
+import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -107,30 +108,9 @@ class AgentInfo(BaseModel):
     age_seconds: float = Field(description="Seconds since the last heartbeat.")
 
     @classmethod
-    def of(cls, record: AgentRecord, now: datetime, **more: Any) -> Self:  # noqa: ANN401 - a subclass's own fields
+    def of(cls, record: AgentRecord, now: datetime) -> Self:
         """Tell of `record` as it is at `now`."""
-        judged = status(
-            last_heartbeat=record.last_heartbeat,
-            ttl_seconds=record.ttl_seconds,
-            expires_at=record.expires_at,
-            now=now,
-        )
-        age = (now - record.last_heartbeat).total_seconds()
-        return cls.model_construct(
-            agent_id=record.agent_id,
-            agent_name=record.agent_name,
-            host=record.host,
-            port=record.port,
-            ttl_seconds=record.ttl_seconds,
-            metadata=record.metadata,
-            is_alive=judged is not Status.DEAD,
-            status=judged,
-            last_heartbeat=record.last_heartbeat,
-            expires_at=record.expires_at,
-            registered_at=record.registered_at,
-            age_seconds=max(0.0, age),
-            **more,
-        )
+        return cls.model_construct(**_told(record, now))
 
 
 class RegistrationAnswer(AgentInfo):
@@ -141,16 +121,43 @@ class RegistrationAnswer(AgentInfo):
         description="Seconds to wait between two heartbeats: a third of the TTL."
     )
 
-    @classmethod
-    def to(cls, registration: Registration, now: datetime) -> Self:
-        """Answer `registration`."""
+    @staticmethod
+    def render(registration: Registration, now: datetime) -> bytes:
+        """Return the answer as JSON, byte for byte as the model's own dump."""
         record = registration.record
-        return cls.of(
-            record,
-            now,
-            outcome=registration.outcome,
-            heartbeat_interval_seconds=heartbeat_interval_seconds(record.ttl_seconds),
+        told = _told(record, now)
+        told["outcome"] = registration.outcome
+        told["heartbeat_interval_seconds"] = heartbeat_interval_seconds(
+            record.ttl_seconds
         )
+        return orjson.dumps(
+            told, default=wire_instant, option=orjson.OPT_PASSTHROUGH_DATETIME
+        )
+
+
+def _told(record: AgentRecord, now: datetime) -> dict[str, Any]:
+    """Return the fields of AgentInfo, in their order."""
+    judged = status(
+        last_heartbeat=record.last_heartbeat,
+        ttl_seconds=record.ttl_seconds,
+        expires_at=record.expires_at,
+        now=now,
+    )
+    age = (now - record.last_heartbeat).total_seconds()
+    return {
+        "agent_id": record.agent_id,
+        "agent_name": record.agent_name,
+        "host": record.host,
+        "port": record.port,
+        "ttl_seconds": record.ttl_seconds,
+        "metadata": record.metadata,
+        "is_alive": judged is not Status.DEAD,
+        "status": judged,
+        "last_heartbeat": record.last_heartbeat,
+        "expires_at": record.expires_at,
+        "registered_at": record.registered_at,
+        "age_seconds": max(0.0, age),
+    }
 
 
 class HeartbeatAnswer(BaseModel):

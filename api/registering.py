@@ -45,7 +45,7 @@ class Registrar:
             done.outcome,
             extra={"action": "agent_registered", "agent_id": wanted.agent_id},
         )
-        body = RegistrationAnswer.to(done, self._repo.now()).model_dump_json()
+        body = RegistrationAnswer.render(done, self._repo.now())
         if done.outcome is Outcome.CREATED:
             location = {"Location": f"/agents/{wanted.agent_id}"}
             return json_response(body, status=201, headers=location)

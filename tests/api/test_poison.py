@@ -10,6 +10,7 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from api.body import MAX_BODY_BYTES
+from api.models import RegistrationAnswer
 
 Register = Callable[..., Response]
 AGENT = {"agent_id": "a", "agent_name": "A", "host": "h", "port": 1}
@@ -236,11 +237,13 @@ def test_poisoned_path_leads_nowhere(
 def test_odd_but_good_input_comes_back_as_it_was(
     client: TestClient, register: Register, over: dict[str, Any]
 ) -> None:
-    """What is just within the bounds is stored, listed, found and beaten for."""
+    """What is just within the bounds is told, stored, listed, found and beaten for."""
     wanted = AGENT | {"ttl_seconds": 60, "metadata": {}} | over
 
-    assert register(**wanted).status_code == 201
-
+    answer = register(**wanted)
+    assert answer.status_code == 201
+    told = RegistrationAnswer.model_validate_json(answer.content)
+    assert told.model_dump_json() == answer.text
     (listed,) = client.get("/agents").json()
     assert {name: listed[name] for name in wanted} == wanted
     assert client.get("/agents/a").status_code == 200
