@@ -134,7 +134,8 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         database = self._database.reading
         with database.atomic():  # one snapshot for both questions
             page = listing.page(agents, now, after, limit)
-            body, count, last = execute(database, *page).fetchone()
+            objects, count, last = execute(database, *page).fetchone()
+            body = b"[%b]" % (objects or b"")
             if limit is None or count < limit:
                 return AgentPage(body, None)
             more = execute(database, *listing.follows(agents, now, last)).fetchone()
