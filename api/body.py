@@ -25,6 +25,7 @@ MAX_METADATA_DEPTH = 20
 
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _INTEGER_LIMIT = 2**63
+_CONTAINERS = (dict, list)
 
 
 class StrictRequest(Request):
@@ -153,12 +154,12 @@ _DECODER = json.JSONDecoder(
 
 
 def _check_depth(value: object, left: int) -> None:
-    if not isinstance(value, dict | list):
-        return
-    if left == 0:
-        raise _too_deep()
-    for item in value.values() if isinstance(value, dict) else value:
-        _check_depth(item, left - 1)
+    if isinstance(value, _CONTAINERS):
+        if left == 0:
+            raise _too_deep()
+        for item in value.values() if isinstance(value, dict) else value:
+            if isinstance(item, _CONTAINERS):  # a call for each id would be slow
+                _check_depth(item, left - 1)
 
 
 def _check_text(value: object) -> None:
