@@ -13,15 +13,19 @@ from store.base import (
     AgentNotFound,
     AgentPage,
     AgentRegistryRepository,
+    AgentView,
     Lease,
     RegistryDatabase,
     StoreError,
     StoreUnavailable,
     StoreUnusable,
+    Swept,
 )
-from store.clock import Clock, utcnow
+from store.clock import Clock, LeaseTime, utcnow
 from store.connections import SqliteRegistryDatabase
+from store.guard import GuardRules, Hold
 from store.models import AgentRecord
+from store.rearming import Listening
 from store.registration import Outcome, Registration
 from store.sqlite import SqliteAgentRegistryRepository
 
@@ -32,7 +36,12 @@ __all__ = [
     "AgentPage",
     "AgentRecord",
     "AgentRegistryRepository",
+    "AgentView",
+    "GuardRules",
+    "Hold",
     "Lease",
+    "LeaseTime",
+    "Listening",
     "Outcome",
     "Registration",
     "RegistryDatabase",
@@ -42,6 +51,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "StoreUnusable",
+    "Swept",
     "create_storage_backend",
 ]
 
@@ -55,13 +65,15 @@ class Storage(NamedTuple):
     database: RegistryDatabase
 
 
-def create_storage_backend(
+def create_storage_backend(  # noqa: PLR0913 - each a choice of its own
     url: str = "sqlite:///agent-registry.db",
     *,
     synchronous: Literal["full", "normal"] = "full",
     reader_threads: int = 4,
     wal_limit_bytes: int = 64 * 1024 * 1024,
     clock: Clock = utcnow,
+    lease_time: LeaseTime | None = None,
+    guard: GuardRules | None = None,
 ) -> Storage:
     """Return the store that `url` names; nothing is opened before its first use.
 
@@ -71,7 +83,9 @@ def create_storage_backend(
             "normal" through a crash of the process only.
         reader_threads: how many calls may read at the same time.
         wal_limit_bytes: at this size of SQLite's log, reads wait until it is empty.
-        clock: stamps and judges every lease.
+        clock: stamps what happens.
+        lease_time: judges leases; without it, `clock` does.
+        guard: when to hold agents that expire together; without it, never.
 
     Raises:
         StoreUnusable: no store can be made of this URL.
@@ -88,4 +102,7 @@ def create_storage_backend(
         reader_threads=reader_threads,
         wal_limit_bytes=wal_limit_bytes,
     )
-    return Storage(SqliteAgentRegistryRepository(database, clock=clock), database)
+    agents = SqliteAgentRegistryRepository(
+        database, clock=clock, lease_time=lease_time, guard=guard
+    )
+    return Storage(agents, database)

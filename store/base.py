@@ -7,9 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from store.clock import Clock, utcnow
+from store.clock import Clock, LeaseTime, utcnow
+from store.guard import GuardRules, Hold
 from store.leases import Status
 from store.models import AgentRecord
+from store.rearming import Listening
 from store.registration import Registration
 
 P = ParamSpec("P")
@@ -63,6 +65,25 @@ class Lease(NamedTuple):
     ttl_seconds: int
 
 
+class AgentView(NamedTuple):
+    """One agent, judged."""
+
+    record: AgentRecord
+    status: Status
+    #: The instant it was judged at.
+    now: datetime
+
+
+class Swept(NamedTuple):
+    """What a sweep did."""
+
+    removed: int
+    #: Agents that are due and were held back.
+    held: int = 0
+    #: The hold that keeps them; None when nobody is held.
+    hold: Hold | None = None
+
+
 class RegistryDatabase(abc.ABC):
     """The resource behind a repository: what opens, checkpoints and closes.
 
@@ -113,21 +134,40 @@ class AgentRegistryRepository(abc.ABC):
     Every method is synchronous, atomic, and safe to call from any thread; when a
     writing method returns, its change is committed. Each reads the clock at most
     once. Any of them may raise `StoreUnavailable`, having changed nothing.
+
+    Args:
+        clock: stamps what happens.
+        lease_time: judges leases; `clock` itself if there is none.
+        guard: when to hold agents that expire together; None holds nobody.
     """
 
-    def __init__(self, clock: Clock = utcnow) -> None:
+    def __init__(
+        self,
+        clock: Clock = utcnow,
+        *,
+        lease_time: LeaseTime | None = None,
+        guard: GuardRules | None = None,
+    ) -> None:
         self._clock = clock
+        self._lease_time = lease_time
+        #: When to hold agents that expire together; None: never.
+        self.guard = guard
 
     def now(self) -> datetime:
-        """Return the instant at which this repository judges leases."""
+        """Return the instant with which this repository stamps what happens."""
         return self._clock()
+
+    def lease_now(self) -> datetime:
+        """Return the instant at which this repository judges leases."""
+        return self._lease_time.now() if self._lease_time else self._clock()
 
     def submit(
         self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> "Future[T]":
         """Start one of this repository's own methods without waiting for it.
 
-        Any but `delete_expired`, which is many jobs in turn. The future carries
+        Any but `delete_expired`, `sweep` and `rearm`, which are many jobs in turn.
+        The future carries
         what `method` returns or raises. Here the method runs before this returns,
         which is right for a store that never blocks.
         """
@@ -137,6 +177,14 @@ class AgentRegistryRepository(abc.ABC):
         except Exception as error:  # noqa: BLE001 - the future carries it
             future.set_exception(error)
         return future
+
+    def write_lag_seconds(self) -> float:
+        """Return how long the oldest change waits for its commit; never waits itself.
+
+        Infinity when the last commit failed: then nothing is known to be written.
+        Here 0, which is right for a store that never blocks.
+        """
+        return 0.0
 
     @abc.abstractmethod
     def add(self, record: AgentRecord) -> AgentRecord:
@@ -167,24 +215,29 @@ class AgentRegistryRepository(abc.ABC):
         """Return the agent's row, dead or alive; None when there is none."""
 
     @abc.abstractmethod
+    def view(self, agent_id: str) -> AgentView | None:
+        """Return the agent, judged; None when there is none."""
+
+    @abc.abstractmethod
     def list_all(
         self,
         include_dead: bool = False,  # noqa: FBT001, FBT002 - fixed by the contract
     ) -> list[AgentRecord]:
-        """Return the living agents, or all of them, ordered by id."""
+        """Return the living agents and the held, or all of them, ordered by id."""
 
     @abc.abstractmethod
     def list_page(
         self,
         agents: AgentFilter,
         *,
-        now: datetime,
+        now: datetime | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> AgentPage:
-        """Return the agents that match, judged at `now`, ordered by id, as JSON.
+        """Return the agents that match, ordered by id, as JSON.
 
-        The database renders it: a listing of thousands must not hold up, object
+        They are judged at `now`, by default at the lease time of the snapshot. The
+        database renders it: a listing of thousands must not hold up, object
         by object, the heartbeats beside it. Each agent has the columns of its row
         (instants as RFC 3339 in UTC, with Z) and `is_alive`, `status` and
         `age_seconds` as `leases` has them. The answer is one consistent snapshot
@@ -193,8 +246,11 @@ class AgentRegistryRepository(abc.ABC):
         """
 
     @abc.abstractmethod
-    def count_by_status(self, now: datetime) -> dict[Status, int]:
-        """Return how many agents are in each status at `now`, zeros included."""
+    def count_by_status(self, now: datetime | None = None) -> dict[Status, int]:
+        """Return how many agents are in each status, zeros included.
+
+        They are judged at `now`, by default at the lease time of the snapshot.
+        """
 
     @abc.abstractmethod
     def update_heartbeat(self, agent_id: str) -> AgentRecord:
@@ -228,4 +284,48 @@ class AgentRegistryRepository(abc.ABC):
         Works in chunks. Each is atomic and checks the deadline as it removes, so
         a heartbeat committed before it wins, and every row is removed exactly
         once, however many sweep at the same time.
+        """
+
+    @abc.abstractmethod
+    def sweep(self) -> Swept:
+        """Remove the agents that are dead now, as far as the guard lets them go.
+
+        Works as `delete_expired` does, which itself knows no guard.
+        """
+
+    @abc.abstractmethod
+    def hold(self) -> Hold | None:
+        """Return the hold that is on, also before the first sweep that keeps it."""
+
+    @abc.abstractmethod
+    def release_hold(self) -> int:
+        """End a hold; return how many agents are dead that were held until now."""
+
+    @abc.abstractmethod
+    def listening(self) -> Listening | None:
+        """Return when the registry last listened, as stored; None: it never did."""
+
+    @abc.abstractmethod
+    def record_listening(self, known: Listening) -> None:
+        """Store until when the registry listened."""
+
+    @abc.abstractmethod
+    def move_lease_time(self, stopped_at: datetime, to: datetime) -> None:
+        """State lease time that stood still at `stopped_at` as `to`, in one change.
+
+        A hold moves along. When `to` is earlier, after a step of the wall clock,
+        who was dead stays dead.
+        """
+
+    @abc.abstractmethod
+    def rearm(
+        self, stopped_at: datetime, listened_seconds: float, keep_on: Callable[[], bool]
+    ) -> int | None:
+        """Re-arm every lease that was valid at `stopped_at`, from now.
+
+        See `leases.rearmed`. Works in chunks, and asks `keep_on` between them.
+        Done again after it was cut short, it re-arms whom it had reached too.
+
+        Returns:
+            How many leases were re-armed; None when `keep_on` cut it short.
         """

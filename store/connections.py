@@ -94,6 +94,11 @@ class SqliteRegistryDatabase(RegistryDatabase):
             partial(self.writing.execute_sql, "PRAGMA wal_checkpoint(TRUNCATE)"),
         ).result()
 
+    def write_lag_seconds(self) -> float:
+        """Return how long the oldest change waits; 0 while nothing is open."""
+        threads = self._threads
+        return threads[0].lag_seconds() if threads else 0.0
+
     def close(self) -> None:
         """See `RegistryDatabase`."""
         with self._opening:

@@ -6,16 +6,18 @@ heartbeat waits; SQLite renders them without it. The shape is the HTTP facade's
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from store.base import AgentFilter
 from store.leases import BEATS_PER_TTL, Status
 from store.models import to_micros
+from store.queries import HAS_BEATEN
 
 _DEAD = "expires_at <= :now"
 _LATE_MICROS = f"last_heartbeat + ttl_seconds * 2000000 / {BEATS_PER_TTL}"
 _STATUS = (
-    f"CASE WHEN {_DEAD} THEN '{Status.DEAD}'"
+    f"CASE WHEN {_DEAD} AND :held AND {HAS_BEATEN} THEN '{Status.HELD}'"
+    f" WHEN {_DEAD} THEN '{Status.DEAD}'"
     f" WHEN {_LATE_MICROS} <= :now THEN '{Status.LATE}' ELSE '{Status.ALIVE}' END"
 )
 _DAY_MICROS = 86_400_000_000
@@ -75,15 +77,22 @@ _METADATA_MATCHES = (
 Statement = tuple[str, dict[str, Any]]
 
 
+class Judged(NamedTuple):
+    """At which instant agents are judged, and whether the guard holds the expired."""
+
+    now: datetime
+    held: bool = False
+
+
 def page(
-    agents: AgentFilter, now: datetime, after: str | None, limit: int | None
+    agents: AgentFilter, at: Judged, after: str | None, limit: int | None
 ) -> Statement:
     """Select one row: the page's objects, their number, and its last id.
 
     The objects have commas between them, and no brackets around: to add them here
     would copy megabytes twice. They are null where there are none.
     """
-    where, values = _where(agents, now, after)
+    where, values = _where(agents, at, after)
     # Rendered where the row is read: columns passed outwards would be copied.
     rows = (
         f"SELECT agent_id, {_OBJECT} AS agent"  # noqa: S608 - constants only
@@ -92,22 +101,25 @@ def page(
     sql = f"""
         SELECT CAST(group_concat(agent) AS BLOB), count(*), max(agent_id) FROM ({rows})
     """  # noqa: S608
-    shown = {"today": to_micros(now) // _DAY_MICROS, "date": f"{now:%Y-%m-%d}"}
+    shown = {
+        "today": to_micros(at.now) // _DAY_MICROS,
+        "date": f"{at.now:%Y-%m-%d}",
+    }
     return sql, values | shown | {"limit": -1 if limit is None else limit}
 
 
-def follows(agents: AgentFilter, now: datetime, after: str) -> Statement:
+def follows(agents: AgentFilter, at: Judged, after: str) -> Statement:
     """Select a row if any agent that matches stands behind `after`."""
-    where, values = _where(agents, now, after)
+    where, values = _where(agents, at, after)
     return f"SELECT 1 FROM agents WHERE {where} LIMIT 1", values  # noqa: S608
 
 
-def _where(agents: AgentFilter, now: datetime, after: str | None) -> Statement:
+def _where(agents: AgentFilter, at: Judged, after: str | None) -> Statement:
     """Say which rows match; every value is bound, none becomes part of the SQL."""
     conditions = ["TRUE"]
-    values: dict[str, Any] = {"now": to_micros(now)}
+    values: dict[str, Any] = {"now": to_micros(at.now), "held": at.held}
     if not agents.include_dead:
-        conditions.append("expires_at > :now")
+        conditions.append(f"(expires_at > :now OR :held AND {HAS_BEATEN})")
     for column, wanted in (
         ("agent_name = :name", agents.name),
         ("host = :host", agents.host),

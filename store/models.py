@@ -110,6 +110,8 @@ class AgentRecord(Model):
     registered_at = InstantField()
     #: When its lease runs out; indexed, so that a sweep reads what it removes.
     expires_at = InstantField(index=True)
+    #: How often its lease was re-armed since the agent was last heard.
+    rearms = IntegerField(default=0)
 
     class Meta:
         """The table."""
@@ -130,9 +132,44 @@ class AgentRecord(Model):
         if "expires_at" in missing:
             self.expires_at = deadline(self.last_heartbeat, self.ttl_seconds)
 
+    @property
+    def has_beaten(self) -> bool:
+        """Whether the agent was heard after it registered."""
+        return self.last_heartbeat > self.registered_at
+
     def is_alive(self, now: datetime | None = None) -> bool:
         """Tell whether the lease is valid at `now`, by default at this moment."""
         return not is_expired(self.expires_at, utcnow() if now is None else now)
+
+
+class ListeningRecord(Model):
+    """One row: until when the registry could receive heartbeats, as last stored."""
+
+    #: Since when it listened without a gap.
+    resumed_at = InstantField()
+    #: When it last did; what happened later is not known.
+    listened_at = InstantField()
+
+    class Meta:
+        """The table."""
+
+        table_name = "listening"
+        legacy_table_names = False
+
+
+class HoldRecord(Model):
+    """One row while the guard holds, and none otherwise."""
+
+    held_since = InstantField()
+    hold_until = InstantField()
+    level = CharField(max_length=16)
+    cap = IntegerField()
+
+    class Meta:
+        """The table."""
+
+        table_name = "guard"
+        legacy_table_names = False
 
 
 #: The columns, by name, in the order of the table.

@@ -21,6 +21,9 @@ from peewee import (
 from store.leases import BEATS_PER_TTL, Status
 from store.models import FIELDS, AgentRecord, to_micros
 
+#: `AgentRecord.has_beaten` in SQL that is written by hand.
+HAS_BEATEN = "last_heartbeat > registered_at"
+
 _SECOND = 1_000_000  # microseconds, as instants are stored
 
 
@@ -61,7 +64,18 @@ def upsert() -> ModelInsert:
     return insert().on_conflict(conflict_target=[AgentRecord.agent_id], preserve=others)
 
 
-def count_by_status(now: datetime) -> "ModelSelect[AgentRecord]":
+def has_beaten() -> Expression:
+    """`AgentRecord.has_beaten` in SQL."""
+    return AgentRecord.last_heartbeat > AgentRecord.registered_at
+
+
+def listed(now: datetime, *, held: bool) -> Expression:
+    """Match whom the default list shows; `held` says whether the guard holds."""
+    living: Expression = ~expired(now)
+    return living | has_beaten() if held else living
+
+
+def count_by_status(now: datetime, *, held: bool) -> "ModelSelect[AgentRecord]":
     """Count the agents by `leases.status` in one row, columns named by status."""
     dead = expired(now)
     late_micros = (
@@ -72,5 +86,8 @@ def count_by_status(now: datetime) -> "ModelSelect[AgentRecord]":
     return AgentRecord.select(
         fn.COUNT(SQL("*")).alias("total"),
         fn.COUNT(SQL("*")).filter(dead).alias(Status.DEAD),
+        fn.COUNT(SQL("*"))
+        .filter(dead & has_beaten() & Value(held, converter=False))
+        .alias(Status.HELD),
         fn.COUNT(SQL("*")).filter(late).alias(Status.LATE),
     )

@@ -28,13 +28,18 @@ _DESIRED = ("agent_name", "host", "port", "ttl_seconds", "metadata")
 
 
 def register(
-    known: AgentRecord | None, wanted: AgentRecord, now: datetime
+    known: AgentRecord | None,
+    wanted: AgentRecord,
+    now: datetime,
+    *,
+    lease_now: datetime | None = None,
 ) -> Registration:
     """Return the row that should stand after `wanted` registers at `now`.
 
     `wanted` is complete: what it leaves out is gone. Its own instants are ignored.
+    Whether `known` is alive is judged at `lease_now`, by default at `now` too.
     """
-    outcome = _outcome(known, wanted, now)
+    outcome = _outcome(known, wanted, lease_now or now)
     living = known if outcome in (Outcome.UPDATED, Outcome.UNCHANGED) else None
     last_heartbeat = leases.renewed(living.last_heartbeat, now) if living else now
     record = AgentRecord(

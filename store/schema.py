@@ -11,12 +11,18 @@ from pathlib import Path
 from peewee import SchemaManager, SqliteDatabase
 
 from store.base import StoreUnusable
-from store.models import AgentRecord
+from store.models import AgentRecord, HoldRecord, ListeningRecord
+from store.queries import execute
 
 #: Marks a file as ours in its header: "AREG".
 APPLICATION_ID = 0x41524547
 #: The layout this program writes and reads.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+#: What brings a database of a version to the next one.
+_MIGRATIONS = {
+    1: ("ALTER TABLE agents ADD COLUMN rearms INTEGER NOT NULL DEFAULT 0",),
+}
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_SIZE = 100
@@ -45,7 +51,7 @@ def check(path: Path) -> None:
 
 
 def create(database: SqliteDatabase) -> None:
-    """Make the tables if they are missing, then turn on write-ahead logging.
+    """Make or migrate the tables as needed, then turn on write-ahead logging.
 
     Call it outside any transaction. Marks and tables are committed before the
     switch to WAL, so that the file's own header shows whose it is from the start.
@@ -57,7 +63,11 @@ def create(database: SqliteDatabase) -> None:
         version = database.user_version
         _refuse_newer(Path(database.database), version)
         if version < SCHEMA_VERSION:
-            SchemaManager(AgentRecord, database).create_all()
+            for older in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
+                for statement in _MIGRATIONS[older]:
+                    execute(database, statement)
+            for model in (AgentRecord, ListeningRecord, HoldRecord):
+                SchemaManager(model, database).create_all()  # what is missing
             database.application_id = APPLICATION_ID
             database.user_version = SCHEMA_VERSION
     database.journal_mode = "wal"

@@ -1,6 +1,7 @@
 """The repository on SQLite."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -9,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from peewee import IntegrityError, SqliteDatabase
 
-from store import listing, queries, threads
+from store import guarding, listing, queries, rearming, threads
 from store import registration as registering
 from store.base import (
     AgentAlreadyExists,
@@ -17,13 +18,17 @@ from store.base import (
     AgentNotFound,
     AgentPage,
     AgentRegistryRepository,
+    AgentView,
     Lease,
+    Swept,
 )
-from store.clock import Clock, utcnow
+from store.clock import Clock, LeaseTime, utcnow
 from store.connections import SqliteRegistryDatabase
-from store.leases import Status
+from store.guard import GuardRules, Hold, Verdict, released
+from store.leases import Status, status
 from store.models import FIELDS, AgentRecord, from_micros, from_row, to_micros, to_row
 from store.queries import execute
+from store.rearming import Listening, Rearming
 from store.registration import Registration
 from store.sweep import TOLD, Chunk, ChunkSize, tell
 from store.threads import reads, writes
@@ -39,7 +44,8 @@ _DUE_AT_ONCE = 100_000
 _RENEW = """
     UPDATE agents
     SET last_heartbeat = max(last_heartbeat, :now),
-        expires_at = max(last_heartbeat, :now) + ttl_seconds * 1000000
+        expires_at = max(last_heartbeat, :now) + ttl_seconds * 1000000,
+        rearms = 0
     WHERE agent_id IN (SELECT value FROM json_each(:ids))
 """
 _REGISTERED = f"""
@@ -51,10 +57,15 @@ _KNOWN = """
     SELECT json_group_array(agent_id)
     FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
 """
-_DUE = """
+# Oldest first: under a hold, only some of them go.
+_NOTE_DUE = """
     SELECT json_group_array(due) FROM (
-        SELECT rowid AS due FROM agents WHERE expires_at <= :now LIMIT :limit)
+        SELECT rowid AS due FROM agents WHERE expires_at <= :now AND {who}
+        ORDER BY expires_at LIMIT :limit)
 """
+_DUE = _NOTE_DUE.format(who="TRUE")
+_DUE_BEATEN = _NOTE_DUE.format(who=queries.HAS_BEATEN)
+_DUE_UNBEATEN = _NOTE_DUE.format(who=f"NOT {queries.HAS_BEATEN}")
 _DELETE = "DELETE FROM agents WHERE agent_id = :id"
 # The deadline is checked again: since the rows were noted, a beat may have been
 # committed.
@@ -69,9 +80,14 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     """Agent records in the one table of a SQLite database."""
 
     def __init__(
-        self, database: SqliteRegistryDatabase, *, clock: Clock = utcnow
+        self,
+        database: SqliteRegistryDatabase,
+        *,
+        clock: Clock = utcnow,
+        lease_time: LeaseTime | None = None,
+        guard: GuardRules | None = None,
     ) -> None:
-        super().__init__(clock)
+        super().__init__(clock, lease_time=lease_time, guard=guard)
         self._database = database
         self._one = queries.text(queries.one(), database.reading)
         self._insert = queries.text(queries.insert(), database.writing)
@@ -82,6 +98,10 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     ) -> "Future[T]":
         """See `AgentRegistryRepository`; here nothing runs in the caller's thread."""
         return threads.submit(method, *args, **kwargs)
+
+    def write_lag_seconds(self) -> float:
+        """See `AgentRegistryRepository`."""
+        return self._database.write_lag_seconds()
 
     @writes(Lane.CHANGE)
     def add(self, record: AgentRecord) -> AgentRecord:
@@ -111,47 +131,82 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         return self._find(self._database.reading, agent_id)
 
     @reads
+    def view(self, agent_id: str) -> AgentView | None:
+        """See `AgentRegistryRepository`."""
+
+        def look(now: datetime) -> AgentView | None:
+            found = self._find(self._database.reading, agent_id)
+            if found is None:
+                return None
+            judged = status(
+                last_heartbeat=found.last_heartbeat,
+                ttl_seconds=found.ttl_seconds,
+                expires_at=found.expires_at,
+                now=now,
+                held=found.has_beaten and self._holds(now),
+            )
+            return AgentView(found, judged, now)
+
+        return self._judged(look)
+
+    @reads
     def list_all(
         self,
         include_dead: bool = False,  # noqa: FBT001, FBT002 - fixed by the contract
     ) -> list[AgentRecord]:
         """See `AgentRegistryRepository`."""
-        query = queries.everyone()
-        if not include_dead:
-            query = query.where(~queries.expired(self._clock()))
-        return list(query.execute(self._database.reading))
+
+        def listed(now: datetime) -> list[AgentRecord]:
+            query = queries.everyone()
+            if not include_dead:
+                query = query.where(queries.listed(now, held=self._holds(now)))
+            return list(query.execute(self._database.reading))
+
+        return self._judged(listed)
 
     @reads
     def list_page(
         self,
         agents: AgentFilter,
         *,
-        now: datetime,
+        now: datetime | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> AgentPage:
         """See `AgentRegistryRepository`."""
         database = self._database.reading
-        with database.atomic():  # one snapshot for both questions
-            page = listing.page(agents, now, after, limit)
-            objects, count, last = execute(database, *page).fetchone()
+
+        def page(now: datetime) -> AgentPage:
+            at = listing.Judged(now, self._holds(now))
+            statement = listing.page(agents, at, after, limit)
+            objects, count, last = execute(database, *statement).fetchone()
             body = b"[%b]" % (objects or b"")
             if limit is None or count < limit:
                 return AgentPage(body, None)
-            more = execute(database, *listing.follows(agents, now, last)).fetchone()
-        return AgentPage(body, last if more else None)
+            more = execute(database, *listing.follows(agents, at, last)).fetchone()
+            return AgentPage(body, last if more else None)
+
+        return self._judged(page, now)
 
     @reads
-    def count_by_status(self, now: datetime) -> dict[Status, int]:
+    def count_by_status(self, now: datetime | None = None) -> dict[Status, int]:
         """See `AgentRegistryRepository`."""
-        query = queries.count_by_status(now).dicts()
-        (counted,) = query.execute(self._database.reading)
-        alive = counted["total"] - counted[Status.DEAD] - counted[Status.LATE]
-        return {
-            Status.ALIVE: alive,
-            Status.LATE: counted[Status.LATE],
-            Status.DEAD: counted[Status.DEAD],
-        }
+
+        def count(now: datetime) -> dict[Status, int]:
+            query = queries.count_by_status(now, held=self._holds(now)).dicts()
+            (counted,) = query.execute(self._database.reading)
+            total, dead, late = (
+                counted[name] for name in ("total", Status.DEAD, Status.LATE)
+            )
+            held = counted[Status.HELD]
+            return {
+                Status.ALIVE: total - dead - late,
+                Status.LATE: late,
+                Status.HELD: held,
+                Status.DEAD: dead - held,
+            }
+
+        return self._judged(count, now)
 
     @writes(Lane.HEARTBEAT)
     def update_heartbeat(self, agent_id: str) -> AgentRecord:
@@ -186,33 +241,151 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
 
     def delete_expired(self) -> int:
         """See `AgentRegistryRepository`."""
-        now = self._clock()
-        removed = 0
+        return self._remove_due(_DUE)
+
+    def sweep(self) -> Swept:
+        """See `AgentRegistryRepository`."""
+        if self.guard is None:
+            return Swept(self.delete_expired())
+        take, hold = self._begin_sweep(self.guard)
+        removed = self._remove_due(_DUE_UNBEATEN)
+        removed += self._remove_due(_DUE_BEATEN, most=take, told=removed)
+        if hold is None:
+            self._end_hold()
+            return Swept(removed)
+        return Swept(removed, self._count_due(), hold)
+
+    @reads
+    def hold(self) -> Hold | None:
+        """See `AgentRegistryRepository`."""
+        if self.guard is None:
+            return None
+        rules = self.guard
+        return self._judged(
+            lambda now: guarding.judge(self._database.reading, now, rules).hold
+        )
+
+    @writes(Lane.CHANGE)
+    def release_hold(self) -> int:
+        """See `AgentRegistryRepository`."""
+        now = self.lease_now()
+        database = self._database.writing
+        if self.guard is None:
+            return 0
+        if guarding.judge(database, now, self.guard).hold is None:
+            return 0
+        due = guarding.due(database, now)
+        guarding.keep(database, released(due, now))
+        return due
+
+    @reads
+    def listening(self) -> Listening | None:
+        """See `AgentRegistryRepository`."""
+        return rearming.listening(self._database.reading, self._clock())
+
+    @writes(Lane.CHANGE)
+    def record_listening(self, known: Listening) -> None:
+        """See `AgentRegistryRepository`."""
+        rearming.keep(self._database.writing, known)
+
+    @writes(Lane.CHANGE)
+    def move_lease_time(self, stopped_at: datetime, to: datetime) -> None:
+        """See `AgentRegistryRepository`."""
+        rearming.move(self._database.writing, stopped_at, to)
+
+    def rearm(
+        self, stopped_at: datetime, listened_seconds: float, keep_on: Callable[[], bool]
+    ) -> int | None:
+        """See `AgentRegistryRepository`."""
+        how = Rearming(stopped_at, listened_seconds)
         size = ChunkSize()
-        while due := self._due(now):
+        reached: int | None = -1
+        rearmed = 0
+        while reached is not None:
+            if not keep_on():
+                return None
+            chunk = self._rearm_chunk(how, reached, size.rows)
+            size.learn(size.rows, chunk.seconds)
+            reached = chunk.last
+            rearmed += chunk.rearmed
+        return rearmed
+
+    @writes(Lane.SWEEP)
+    def _rearm_chunk(
+        self, how: Rearming, after: int, rows: int
+    ) -> rearming.RearmedChunk:
+        database = self._database.writing
+        return rearming.chunk(database, how, self._clock(), after=after, rows=rows)
+
+    @writes(Lane.SWEEP)
+    def _begin_sweep(self, rules: GuardRules) -> Verdict:
+        database = self._database.writing
+        found = guarding.judge(database, self.lease_now(), rules)
+        if found.hold is not None:
+            guarding.keep(database, found.hold)
+        return found
+
+    @writes(Lane.SWEEP)
+    def _end_hold(self) -> None:
+        # Only now that its last agents are gone: without it, they would be judged
+        # anew, and held anew.
+        guarding.keep(self._database.writing, None)
+
+    def _remove_due(self, which: str, most: float = math.inf, told: int = 0) -> int:
+        """Remove who is dead, in chunks, and at most so many; return how many."""
+        size = ChunkSize()
+        removed = 0
+        while removed < most:
+            at_once = int(min(most - removed, _DUE_AT_ONCE))
+            due = self._due(which, at_once)
             for rows in size.cut(due):
-                chunk = self._delete_due(rows, now)
+                chunk, now = self._delete_due(rows)
                 size.learn(len(rows), chunk.seconds)
-                tell(chunk, now, told=removed)
+                tell(chunk, now, told=told + removed)
                 removed += chunk.removed
+            if len(due) < at_once:
+                break
         return removed
 
     @reads
-    def _due(self, now: datetime) -> list[int]:
+    def _due(self, which: str, limit: int) -> list[int]:
         """Note rows that are dead, in the order they are stored in."""
-        values = {"now": to_micros(now), "limit": _DUE_AT_ONCE}
-        (rows,) = execute(self._database.reading, _DUE, values).fetchone()
+        values = {"now": to_micros(self.lease_now()), "limit": limit}
+        (rows,) = execute(self._database.reading, which, values).fetchone()
         return sorted(json.loads(rows))
 
+    @reads
+    def _count_due(self) -> int:
+        return guarding.due(self._database.reading, self.lease_now())
+
     @writes(Lane.SWEEP)
-    def _delete_due(self, rows: list[int], now: datetime) -> Chunk:
+    def _delete_due(self, rows: list[int]) -> tuple[Chunk, datetime]:
+        # Judged in each chunk: lease time may have jumped since the rows were noted.
+        now = self.lease_now()
         started = time.perf_counter()
         values = {"rows": json.dumps(rows), "now": to_micros(now)}
         deleting = self._write(_DELETE_DUE, values)
         expired = deleting.fetchmany(TOLD)
         deleting.close()
         (removed,) = self._write("SELECT changes()").fetchone()
-        return Chunk(removed, expired, time.perf_counter() - started)
+        return Chunk(removed, expired, time.perf_counter() - started), now
+
+    def _judged(self, read: Callable[[datetime], T], now: datetime | None = None) -> T:
+        """Read one snapshot, at an instant that judges it rightly."""
+        while True:
+            generation = self._generation()
+            with self._database.reading.atomic():
+                found = read(now or self.lease_now())
+            if generation == self._generation():
+                return found
+
+    def _generation(self) -> int:
+        return self._lease_time.generation if self._lease_time else 0
+
+    def _holds(self, now: datetime) -> bool:
+        if self.guard is None:
+            return False
+        return guarding.holds(self._database.reading, now, self.guard)
 
     def _register(self, records: Sequence[AgentRecord]) -> list[Registration]:
         ids = json.dumps([record.agent_id for record in records])
@@ -220,9 +393,10 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         standing = {record.agent_id: record for record in map(from_row, rows)}
         registrations = []
         now = self._clock()
+        lease_now = self._lease_time.now() if self._lease_time else now
         for wanted in records:
             known = standing.get(wanted.agent_id)
-            registration = registering.register(known, wanted, now)
+            registration = registering.register(known, wanted, now, lease_now=lease_now)
             standing[wanted.agent_id] = registration.record
             registrations.append(registration)
         for record in standing.values():

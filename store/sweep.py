@@ -29,13 +29,13 @@ class ChunkSize:
     """Finds the number of rows that takes `_CHUNK_SECONDS` to remove."""
 
     def __init__(self) -> None:
-        self._size = _FIRST
+        self.rows = _FIRST
 
     def cut(self, rows: list[int]) -> Iterator[list[int]]:
         """Cut `rows` into chunks, each as long as the size learnt until then."""
         start = 0
         while start < len(rows):
-            chunk = rows[start : start + self._size]
+            chunk = rows[start : start + self.rows]
             start += len(chunk)
             yield chunk
 
@@ -45,8 +45,8 @@ class ChunkSize:
         At most twofold at a time: one chunk may have waited for a slow disk.
         """
         fitting = rows * _CHUNK_SECONDS / max(seconds, 1e-6)
-        bounded = min(max(fitting, self._size / 2), self._size * 2)
-        self._size = int(min(max(bounded, _SMALLEST), _LARGEST))
+        bounded = min(max(fitting, self.rows / 2), self.rows * 2)
+        self.rows = int(min(max(bounded, _SMALLEST), _LARGEST))
 
 
 def tell(chunk: Chunk, now: datetime, *, told: int) -> None:

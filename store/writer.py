@@ -6,7 +6,9 @@ call is answered after its commit, never before.
 """
 
 import logging
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -45,6 +47,8 @@ _TAKEN_AT_ONCE = {
 class _Job(NamedTuple, Generic[T]):
     work: Callable[[], T]
     future: "Future[T]"
+    #: When it was asked for, on the monotonic clock.
+    since: float
 
 
 class _Attempt(NamedTuple):
@@ -81,6 +85,8 @@ class Writer:
         self._waiting: dict[Lane, deque[_Job[Any]]] = {lane: deque() for lane in Lane}
         self._changed = threading.Condition()
         self._closing = False
+        self._committing_since: float | None = None
+        self._failing = False
         # A daemon thread: an application that is never closed must still exit.
         self._thread = threading.Thread(
             target=self._run, name="store-writer", daemon=True
@@ -97,9 +103,26 @@ class Writer:
         with self._changed:
             if self._closing:
                 raise StoreUnavailable("the store is closed")
-            self._waiting[lane].append(_Job(work, future))
+            self._waiting[lane].append(_Job(work, future, time.monotonic()))
             self._changed.notify()
         return future
+
+    def lag_seconds(self) -> float:
+        """Return how long the oldest job waits; infinity while commits fail.
+
+        Sweeps are not waited for: only beats and changes count.
+        """
+        if self._failing:
+            return math.inf
+        with self._changed:
+            waiting = [
+                queue[0].since
+                for lane, queue in self._waiting.items()
+                if queue and lane in (Lane.HEARTBEAT, Lane.CHANGE)
+            ]
+        if self._committing_since is not None:
+            waiting.append(self._committing_since)
+        return time.monotonic() - min(waiting) if waiting else 0.0
 
     def close(self) -> None:
         """Commit what was accepted, close the connection, and end the thread."""
@@ -123,7 +146,10 @@ class Writer:
         maintenance = taken.pop(Lane.MAINTENANCE)
         batch = [job for lane in sorted(taken) for job in taken[lane]]
         if batch:
-            for attempt in self._commit(batch):
+            self._committing_since = time.monotonic()
+            attempts = self._commit(batch)
+            self._committing_since = None
+            for attempt in attempts:
                 attempt.settle()
             self._tend()
         for job in _wanted(maintenance):
@@ -148,9 +174,11 @@ class Writer:
             # at once with "database is locked", whatever the busy timeout.
             with self._database.atomic("IMMEDIATE") as transaction:
                 if len(wanted) == 1:
-                    return [self._attempt_alone(wanted[0], transaction)]
-                return [self._attempt(job) for job in wanted]
+                    attempts = [self._attempt_alone(wanted[0], transaction)]
+                else:
+                    attempts = [self._attempt(job) for job in wanted]
         except Exception as error:  # noqa: BLE001 - every caller gets it
+            self._failing = True
             log.warning(
                 "A transaction of %d changes was not stored: %s",
                 len(wanted),
@@ -161,6 +189,9 @@ class Writer:
                 _Attempt(job.future, error=_not_stored(error, cause=error))
                 for job in wanted
             ]
+        else:
+            self._failing = False
+            return attempts
 
     def _attempt_alone(self, job: _Job[Any], transaction: Any) -> _Attempt:  # noqa: ANN401 - Peewee's
         """Run the only job of the transaction, which needs no savepoint."""

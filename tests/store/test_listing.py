@@ -253,5 +253,6 @@ class TestCount:
         assert repo.count_by_status(NOON + 200 * SECOND) == {
             Status.ALIVE: 1,
             Status.LATE: 2,
+            Status.HELD: 0,
             Status.DEAD: 1,
         }

@@ -34,9 +34,8 @@ def fill(
         rows += [(f"living-{n}", *heard) for n in range(LIVING)]
         storage.database.close()
         with closing(sqlite3.connect(storage.database.location)) as file, file:
-            file.executemany(
-                "INSERT INTO agents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
-            )
+            places = ", ".join("?" * len(rows[0]))
+            file.executemany(f"INSERT INTO agents VALUES ({places})", rows)  # noqa: S608
         storage.database.open()
 
     return fill

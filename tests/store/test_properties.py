@@ -139,6 +139,7 @@ instants = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=zo
             "last_heartbeat": instants,
             "registered_at": instants,
             "expires_at": instants,
+            "rearms": st.integers(0, 3),
         }
     )
 )

@@ -60,8 +60,8 @@ def test_a_beat_committed_after_the_dead_were_noted_wins(
     """The deadline is checked again as the row is removed."""
 
     class Hurried(SqliteAgentRegistryRepository):
-        def _due(self, now: datetime) -> list[int]:
-            due = super()._due(now)
+        def _due(self, which: str, limit: int) -> list[int]:
+            due = super()._due(which, limit)
             self.update_heartbeats(["heard"])
             return due
 
@@ -81,11 +81,11 @@ def test_a_sweep_that_is_cut_is_taken_up_by_the_next(
     class Cut(SqliteAgentRegistryRepository):
         chunks = 0
 
-        def _delete_due(self, rows: list[int], now: datetime) -> Chunk:
+        def _delete_due(self, rows: list[int]) -> tuple[Chunk, datetime]:
             self.chunks += 1
             if self.chunks == 3:
                 raise StoreUnavailable("the disk is full")
-            return super()._delete_due(rows, now)
+            return super()._delete_due(rows)
 
     repo = Cut(storage.database)  # type: ignore[arg-type] # SQLite's own
     add_all(repo, [make_record(f"agent-{n}") for n in range(1100)])

@@ -1,0 +1,211 @@
+"""Leases that are re-armed: the rule, and the SQL that does as it says."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from freezegun.api import FrozenDateTimeFactory
+
+from store import AgentRecord, AgentRegistryRepository, Listening, Storage
+from store.leases import MAX_REARMS, Rearmed, rearmed
+
+MakeRecord = Callable[..., AgentRecord]
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+
+TTL = 60
+#: Listened for less than a beat interval, and for just that.
+NO_CHANCE, CHANCE = 19.999999, 20.0
+
+
+@pytest.fixture
+def repo(storage: Storage) -> AgentRegistryRepository:
+    """Return the repository of `storage`."""
+    return storage.agents
+
+
+def always() -> bool:
+    """Keep on re-arming."""
+    return True
+
+
+@pytest.mark.parametrize("left", [1, 59, 600])
+@pytest.mark.parametrize("rearms", range(MAX_REARMS + 1))
+@pytest.mark.parametrize("listened_seconds", [0, NO_CHANCE, CHANCE, 1000])
+@pytest.mark.parametrize("stood", [-HOUR, timedelta(0), 10 * SECOND, HOUR])
+def test_the_database_rearms_by_the_rule(  # noqa: PLR0913, PLR0917 - each matters
+    storage: Storage,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+    left: int,
+    rearms: int,
+    listened_seconds: float,
+    stood: timedelta,
+) -> None:
+    """Whatever is left of a lease, however often, for however long, either way."""
+    repo = storage.agents
+    expires_at = NOON + left * SECOND
+    repo.add(make_record(ttl_seconds=TTL, expires_at=expires_at, rearms=rearms))
+    frozen.move_to(NOON + stood)
+
+    assert repo.rearm(NOON, listened_seconds, always) == 1
+
+    found = repo.get("summariser-1")
+    assert found is not None
+    assert Rearmed(found.expires_at, found.rearms) == rearmed(
+        expires_at,
+        TTL,
+        rearms,
+        stopped_at=NOON,
+        listened_seconds=listened_seconds,
+        now=NOON + stood,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rearms", "listened_seconds", "expected"),
+    [
+        (0, 1000, Rearmed(NOON + HOUR + TTL * SECOND, 1)),
+        (1, NO_CHANCE, Rearmed(NOON + HOUR + TTL * SECOND, 1)),
+        (1, CHANCE, Rearmed(NOON + HOUR + TTL * SECOND, 2)),
+        (2, CHANCE, Rearmed(NOON + HOUR + TTL * SECOND, 3)),
+        (3, NO_CHANCE, Rearmed(NOON + HOUR + TTL * SECOND, 3)),
+        (3, CHANCE, Rearmed(NOON + HOUR + 5 * SECOND, 3)),
+    ],
+)
+def test_a_full_ttl_is_given_three_times(
+    rearms: int, listened_seconds: float, expected: Rearmed
+) -> None:
+    """Then lease time only stood still; what was no chance is not counted."""
+    found = rearmed(
+        NOON + 5 * SECOND,
+        TTL,
+        rearms,
+        stopped_at=NOON,
+        listened_seconds=listened_seconds,
+        now=NOON + HOUR,
+    )
+
+    assert found == expected
+
+
+def test_who_was_dead_is_not_rearmed(
+    repo: AgentRegistryRepository,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """Dead at the last instant of listening: at the deadline itself it is."""
+    repo.add(make_record(last_heartbeat=NOON - 60 * SECOND))
+    frozen.tick(30)
+
+    assert repo.rearm(NOON, 0, always) == 0
+
+
+def test_a_beat_gives_new_chances(
+    repo: AgentRegistryRepository,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """So does registering."""
+    for renew in (
+        lambda: repo.update_heartbeat("summariser-1"),
+        lambda: repo.register(make_record()),
+    ):
+        repo.delete("summariser-1")
+        repo.add(make_record(rearms=MAX_REARMS))
+        frozen.tick(1)
+
+        renew()
+
+        found = repo.get("summariser-1")
+        assert found is not None
+        assert found.rearms == 0
+
+
+def test_a_rearm_reaches_all_in_chunks_and_can_be_cut(
+    repo: AgentRegistryRepository,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """Cut short it says so; begun anew it reaches all, also whom it had reached."""
+    for number in range(500):
+        repo.add(make_record(f"agent-{number:03d}"))
+    frozen.tick(10)
+    go_on = iter([True, False])
+
+    assert repo.rearm(NOON, 0, lambda: next(go_on)) is None
+    reached = sum(one.rearms for one in repo.list_all())
+    frozen.tick(10)
+    assert repo.rearm(NOON, 0, always) == 500
+
+    assert 0 < reached < 500
+    assert {one.rearms for one in repo.list_all()} == {1}
+    assert {one.expires_at for one in repo.list_all()} == {NOON + 80 * SECOND}
+
+
+def test_a_step_back_leaves_the_dead_dead(
+    repo: AgentRegistryRepository, make_record: MakeRecord
+) -> None:
+    """Who ran out in the hour that comes again has run out."""
+    for minutes in (1, 59, 61):
+        beat = NOON - minutes * 60 * SECOND
+        repo.add(make_record(f"dead-{minutes}", last_heartbeat=beat - 60 * SECOND))
+    repo.add(make_record("alive", last_heartbeat=NOON))
+
+    repo.move_lease_time(NOON, NOON - HOUR)
+
+    deadlines = {one.agent_id: one.expires_at for one in repo.list_all(True)}  # noqa: FBT003
+    assert deadlines == {
+        "alive": NOON + 60 * SECOND,
+        "dead-1": NOON - HOUR,
+        "dead-59": NOON - HOUR,
+        "dead-61": NOON - HOUR - 60 * SECOND,
+    }
+
+
+def test_instants_to_come_become_past_ones(
+    repo: AgentRegistryRepository,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """After a step back no beat was heard in the future, and beats count on."""
+    beaten = {"registered_at": NOON - SECOND, "last_heartbeat": NOON}
+    repo.add(make_record("beaten", **beaten))
+    repo.add(make_record("silent", last_heartbeat=NOON))
+    frozen.move_to(NOON - HOUR)
+
+    repo.rearm(NOON - HOUR, 0, always)
+
+    for found in repo.list_all():
+        assert found.last_heartbeat == NOON - HOUR
+        assert found.has_beaten == (found.agent_id == "beaten")
+
+
+def test_the_time_of_listening_is_stored(storage: Storage) -> None:
+    """Stored again, it takes the place of what was."""
+    repo = storage.agents
+    repo.record_listening(Listening(NOON, NOON + SECOND))
+    repo.record_listening(Listening(NOON, NOON + 9 * SECOND))
+
+    storage.database.close()
+    storage.database.open()
+
+    known = repo.listening()
+    assert known == Listening(NOON, NOON + 9 * SECOND)
+    assert known.seconds == 9
+
+
+def test_a_registry_that_never_stored_it_listened_when_it_last_heard(
+    repo: AgentRegistryRepository,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """As one of the version before; but never in time to come."""
+    assert repo.listening() is None
+    repo.add(make_record("early", last_heartbeat=NOON - HOUR))
+    assert repo.listening() == Listening(NOON - HOUR, NOON - HOUR)
+    repo.add(make_record("to-come", last_heartbeat=NOON + HOUR))
+    assert repo.listening() == Listening(NOON, NOON)
+    frozen.tick(0)
