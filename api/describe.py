@@ -151,8 +151,8 @@ LIST: dict[str, Any] = {
     "tags": ["agents"],
     "operation_id": "list_agents",
     "response_model": list[AgentInfo],
-    "response_description": "The agents that match: alive and late ones, and dead "
-    "ones with include_dead.",
+    "response_description": "The agents that match: alive, late and held ones, and "
+    "dead ones with include_dead.",
     "responses": {
         200: {
             "content": _example([_REGISTERED]),
@@ -213,7 +213,7 @@ HEALTH: dict[str, Any] = {
                     "status": "ok",
                     "version": "0.1.0",
                     "uptime_seconds": 3600.5,
-                    "agents": {"alive": 40, "late": 1, "dead": 2},
+                    "agents": {"alive": 40, "late": 1, "held": 0, "dead": 2},
                     "sweep": {
                         "interval_seconds": 60.0,
                         "last_finished_at": "2026-11-22T15:45:00.000000Z",
@@ -222,6 +222,18 @@ HEALTH: dict[str, Any] = {
                         "runs": 60,
                         "failures": 0,
                         "overdue": False,
+                    },
+                    "lease_time": {
+                        "stands_still_at": None,
+                        "cause": None,
+                        "rearms": {"start": 1, "gap": 0},
+                    },
+                    "guard": {
+                        "held": 0,
+                        "since": None,
+                        "until": None,
+                        "level": None,
+                        "cap": None,
                     },
                 }
             )
@@ -234,6 +246,14 @@ HEALTH: dict[str, Any] = {
     },
 }
 HEALTH["responses"][503]["headers"] = _RETRY_AFTER
+
+RELEASE: dict[str, Any] = {
+    "tags": ["registry"],
+    "operation_id": "release_guard",
+    "status_code": 204,
+    "response_description": "Nobody is held; also when nobody was.",
+    "responses": _AVAILABLE,
+}
 
 
 def install(app: FastAPI) -> None:

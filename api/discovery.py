@@ -38,9 +38,7 @@ def install(app: FastAPI, repo: AgentRegistryRepository) -> None:
     ) -> Response:
         """List the agents that match, ordered by id."""
         wanted = AgentFilter(include_dead, name, host, _metadata_filters(request))
-        page = await hand(
-            repo, repo.list_page, wanted, now=repo.now(), after=cursor, limit=limit
-        )
+        page = await hand(repo, repo.list_page, wanted, after=cursor, limit=limit)
         following = page.next_after
         headers = _next_link(request, following) if following is not None else None
         return listings.answer(page.body, headers)
@@ -50,10 +48,10 @@ def install(app: FastAPI, repo: AgentRegistryRepository) -> None:
         """Tell of one agent, dead or alive."""
         if not is_agent_id(agent_id):
             raise agent_not_found()
-        record = await hand(repo, repo.get, agent_id)
-        if record is None:
+        view = await hand(repo, repo.view, agent_id)
+        if view is None:
             raise agent_not_found()
-        return json_response(AgentInfo.of(record, repo.now()).model_dump_json())
+        return json_response(AgentInfo.of(view).model_dump_json())
 
 
 def _metadata_filters(request: Request) -> dict[str, str]:

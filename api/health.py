@@ -12,7 +12,11 @@ from api.errors import RETRY_AFTER_SECONDS, ProblemError, problem_response
 from api.grammar import Instant
 from api.handover import hand
 from api.models import json_response
-from store import AgentRegistryRepository, StoreError
+from store import AgentRegistryRepository, Hold, StoreError
+from store.leases import Status
+
+#: A change that waits so long for its commit is not being committed.
+_WRITE_LAG_SECONDS = 2.0
 
 
 class SweepHealth(BaseModel):
@@ -32,6 +36,28 @@ class SweepHealth(BaseModel):
     overdue: bool = Field(description="No good sweep for three intervals.")
 
 
+class LeaseTimeHealth(BaseModel):
+    """How lease time runs; it stands still while heartbeats cannot be received."""
+
+    stands_still_at: Instant | None = Field(description="Null while it runs.")
+    cause: str | None = Field(description="Why it stands still, if it does.")
+    rearms: dict[str, int] = Field(
+        description="How often the leases were re-armed since the start, by cause."
+    )
+
+
+class GuardHealth(BaseModel):
+    """The guard against mass expiry."""
+
+    held: int = Field(description="Agents that are due, and held.")
+    since: Instant | None = Field(description="When the hold began; null without one.")
+    until: Instant | None = Field(
+        description="From when on the held are removed, `cap` in each sweep."
+    )
+    level: str | None = Field(description="part or most of the fleet is due.")
+    cap: int | None = Field(description="So many may go at once.")
+
+
 class Health(BaseModel):
     """The state of the registry."""
 
@@ -40,7 +66,10 @@ class Health(BaseModel):
     uptime_seconds: float
     agents: dict[str, int] = Field(description="Number of agents by status.")
     sweep: SweepHealth | None = Field(description="Null where no scheduler runs.")
-    guard: None = Field(default=None, description="Reserved.")
+    lease_time: LeaseTimeHealth | None = Field(
+        default=None, description="Absent where leases run by the wall clock."
+    )
+    guard: GuardHealth | None = Field(description="Null where nobody is ever held.")
 
 
 def install(
@@ -50,27 +79,48 @@ def install(
     version: str,
     uptime_seconds: Callable[[], float],
     sweep: Callable[[], SweepHealth | None],
+    lease_time: Callable[[], LeaseTimeHealth | None],
 ) -> None:
     """Add the health call; a 503 says in its `code` what is wrong."""
 
     @app.get("/health", response_model=Health, **describe.HEALTH)
     async def health() -> Response:
         """Tell whether the store answers and the sweep keeps up."""
-        swept = sweep()
+        swept, leases = sweep(), lease_time()
         known: dict[str, Any] = {
             "version": version,
             "uptime_seconds": round(uptime_seconds(), 3),
             "sweep": swept and swept.model_dump(mode="json"),
             "guard": None,
         }
+        if leases is not None:
+            known["lease_time"] = leases.model_dump(mode="json")
         try:
-            agents = await hand(repo, repo.count_by_status, repo.now())
+            agents = await hand(repo, repo.count_by_status)
+            hold = await hand(repo, repo.hold)
         except StoreError:
             return _unwell("store_unavailable", known)
+        held = agents.pop(Status.HELD)
+        if repo.guard is not None:
+            known["guard"] = _guard_health(held, hold).model_dump(mode="json")
+            agents[Status.HELD] = held
         known["agents"] = {str(status): count for status, count in agents.items()}
+        if repo.write_lag_seconds() > _WRITE_LAG_SECONDS:
+            return _unwell("store_unavailable", known)
         if swept is not None and swept.overdue:
             return _unwell("sweep_overdue", known)
-        return json_response(Health(**known).model_dump_json())
+        healthy = Health(status="ok", **known)
+        return json_response(healthy.model_dump_json(exclude_unset=True))
+
+
+def _guard_health(held: int, hold: Hold | None) -> GuardHealth:
+    return GuardHealth(
+        held=held,
+        since=hold and hold.since,
+        until=hold and hold.until,
+        level=hold and hold.level,
+        cap=hold and hold.cap,
+    )
 
 
 def _unwell(code: str, known: dict[str, Any]) -> Response:

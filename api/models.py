@@ -21,8 +21,8 @@ from api.grammar import (
     check_name,
     wire_instant,
 )
-from store import AgentRecord, Lease, Outcome, Registration
-from store.leases import Status, heartbeat_interval_seconds, status
+from store import AgentView, Lease, Outcome, Registration
+from store.leases import Status, heartbeat_interval_seconds
 
 
 #: Every id that can be registered can be reached by its path.
@@ -100,7 +100,8 @@ class AgentInfo(BaseModel):
     is_alive: bool = Field(description="True for alive and late.")
     status: Status = Field(
         description="alive; late: the lease is valid, but two beat intervals passed "
-        "without a beat; dead: the lease has run out."
+        "without a beat; held: it has run out, with suspiciously many others, and "
+        "the agent is not removed yet; dead: it has run out."
     )
     last_heartbeat: Instant
     expires_at: Instant = Field(description="When the lease runs out.")
@@ -108,9 +109,9 @@ class AgentInfo(BaseModel):
     age_seconds: float = Field(description="Seconds since the last heartbeat.")
 
     @classmethod
-    def of(cls, record: AgentRecord, now: datetime) -> Self:
-        """Tell of `record` as it is at `now`."""
-        return cls.model_construct(**_told(record, now))
+    def of(cls, view: AgentView) -> Self:
+        """Tell of an agent as it was judged."""
+        return cls.model_construct(**_told(view))
 
 
 class RegistrationAnswer(AgentInfo):
@@ -125,7 +126,7 @@ class RegistrationAnswer(AgentInfo):
     def render(registration: Registration, now: datetime) -> bytes:
         """Return the answer as JSON, byte for byte as the model's own dump."""
         record = registration.record
-        told = _told(record, now)
+        told = _told(AgentView(record, Status.ALIVE, now))
         told["outcome"] = registration.outcome
         told["heartbeat_interval_seconds"] = heartbeat_interval_seconds(
             record.ttl_seconds
@@ -135,14 +136,9 @@ class RegistrationAnswer(AgentInfo):
         )
 
 
-def _told(record: AgentRecord, now: datetime) -> dict[str, Any]:
+def _told(view: AgentView) -> dict[str, Any]:
     """Return the fields of AgentInfo, in their order."""
-    judged = status(
-        last_heartbeat=record.last_heartbeat,
-        ttl_seconds=record.ttl_seconds,
-        expires_at=record.expires_at,
-        now=now,
-    )
+    record, judged, now = view
     age = (now - record.last_heartbeat).total_seconds()
     return {
         "agent_id": record.agent_id,
@@ -151,7 +147,7 @@ def _told(record: AgentRecord, now: datetime) -> dict[str, Any]:
         "port": record.port,
         "ttl_seconds": record.ttl_seconds,
         "metadata": record.metadata,
-        "is_alive": judged is not Status.DEAD,
+        "is_alive": judged in (Status.ALIVE, Status.LATE),
         "status": judged,
         "last_heartbeat": record.last_heartbeat,
         "expires_at": record.expires_at,

@@ -12,10 +12,19 @@ import pydantic.v1  # noqa: F401
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from api import agents, describe, discovery, docs, errors, health, heartbeats
+from api import (
+    agents,
+    describe,
+    discovery,
+    docs,
+    errors,
+    guard,
+    health,
+    heartbeats,
+)
 from api.beats import HeartbeatGatherer
 from api.body import StrictRoute
-from api.health import SweepHealth
+from api.health import LeaseTimeHealth, SweepHealth
 from api.lane import HeartbeatLane, RegistrationLane
 from api.models import TtlLimits
 from api.registering import Registrar
@@ -35,6 +44,11 @@ def no_sweep() -> SweepHealth | None:
     return None
 
 
+def wall_time() -> LeaseTimeHealth | None:
+    """Report that leases run on the wall clock here."""
+    return None
+
+
 class AgentRegistryServer:
     """Serves one registry over HTTP.
 
@@ -44,6 +58,7 @@ class AgentRegistryServer:
         repo: serve this repository instead; it stays the caller's to close.
         ttl: the TTLs that are granted.
         sweep: reports how the sweep goes; None where no scheduler runs.
+        lease_time: reports how lease time runs; None where it is the wall clock's.
         lifespan: what runs around serving, where the ASGI server has a lifespan.
     """
 
@@ -54,6 +69,7 @@ class AgentRegistryServer:
         *,
         ttl: TtlLimits = TtlLimits(),  # noqa: B008 - immutable
         sweep: Callable[[], SweepHealth | None] = no_sweep,
+        lease_time: Callable[[], LeaseTimeHealth | None] = wall_time,
         lifespan: Lifespan | None = None,
     ) -> None:
         if repo is None:
@@ -62,6 +78,7 @@ class AgentRegistryServer:
         self._repo = repo
         self._ttl = ttl
         self._sweep = sweep
+        self._lease_time = lease_time
         self._lifespan = lifespan
 
     def create_app(self) -> FastAPI:
@@ -93,7 +110,9 @@ class AgentRegistryServer:
             version=app.version,
             uptime_seconds=lambda: time.monotonic() - started,
             sweep=self._sweep,
+            lease_time=self._lease_time,
         )
+        guard.install(app, self._repo)
         docs.install(app)
         describe.install(app)
         return app

@@ -5,21 +5,30 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 from api import AgentRegistryServer
-from api.health import SweepHealth
+from api.health import LeaseTimeHealth, SweepHealth
 from api.models import TtlLimits
 from api.server import Lifespan
 from daemon.cleanups import CleanUps
 from daemon.config import Config
 from daemon.expiry import ExpirySweep
+from daemon.intake import CallOnLoop, Intake
+from daemon.lease_clock import Cause, LeaseClock
+from daemon.lease_keeper import LeaseKeeper
 from daemon.listener import HttpListener, bind
 from daemon.lock import DaemonLock, LockHeld
-from daemon.scheduler import EXPIRY_JOB, WATCHDOG_JOB, create_scheduler, every
+from daemon.scheduler import (
+    EXPIRY_JOB,
+    WATCHDOG_JOB,
+    create_scheduler,
+    every,
+    replan,
+)
 from daemon.systemd import Notifier, Watchdog
 from store import Storage, StoreUnusable, create_storage_backend
 
@@ -42,17 +51,29 @@ class StartupFailed(Exception):
 
 
 class RegistryDaemon:
-    """One registry as a process: bind, store, scheduler, serve, ready.
+    """One registry as a process: bind, store, scheduler, serve, keep leases, ready.
 
     Stopping undoes exactly that, in reverse. Nothing is opened before `start`.
+
+    Args:
+        config: what to serve, where, and how.
+        notifier: tells systemd.
+        lease_clock: judges leases; given by tests that step its clocks.
     """
 
-    def __init__(self, config: Config, notifier: Notifier | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        notifier: Notifier | None = None,
+        lease_clock: LeaseClock | None = None,
+    ) -> None:
         self._config = config
         self._notifier = notifier or Notifier()
-        self._storage = _storage(config)
+        self._lease_clock = lease_clock or LeaseClock()
+        self._storage = _storage(config, self._lease_clock)
         self._scheduler = create_scheduler()
         self._sweep: ExpirySweep
+        self._keeper: LeaseKeeper | None = None
         self._cleanups = CleanUps()
         self._over = threading.Event()
         self._died = False
@@ -69,7 +90,8 @@ class RegistryDaemon:
             bound = self._bind()
             self._open_store()
             self._start_scheduler()
-            self._serve(bound)
+            listener = self._serve(bound)
+            self._keep_leases(listener.call_soon)
             self._announce()
         except BaseException:
             self._cleanups.unwind()
@@ -100,6 +122,8 @@ class RegistryDaemon:
             try:
                 await asyncio.to_thread(self._open_store)
                 self._start_scheduler()
+                loop = asyncio.get_running_loop()
+                self._keep_leases(lambda call: _call_soon(loop, call))
                 yield
             finally:
                 await asyncio.to_thread(self._cleanups.unwind)
@@ -137,6 +161,9 @@ class RegistryDaemon:
             raise StartupFailed(f"{error} (store.url)", lasting=True) from error
         self._cleanups.push("store", database.close)
         self._cleanups.push("checkpoint", database.checkpoint)
+        # Before anyone may ask who is alive: what ran out while nobody listened
+        # has not run out.
+        self._lease_clock.begin(self._storage.agents.listening())
 
     def _start_scheduler(self) -> None:
         # Both anew at each start: a scheduler that was shut down runs no job again,
@@ -155,7 +182,7 @@ class RegistryDaemon:
         self._scheduler.start()
         self._cleanups.push("scheduler", self._scheduler.shutdown)
 
-    def _serve(self, bound: socket.socket) -> None:
+    def _serve(self, bound: socket.socket) -> HttpListener:
         listener = HttpListener(
             self._server().create_app(),
             bound,
@@ -169,6 +196,18 @@ class RegistryDaemon:
             watchdog = Watchdog(self._notifier, listener.call_soon)
             seconds = self._notifier.watchdog_seconds / _FEEDS_PER_PERIOD
             every(self._scheduler, seconds, WATCHDOG_JOB, watchdog.feed)
+        return listener
+
+    def _keep_leases(self, call_on_loop: CallOnLoop) -> None:
+        agents = self._storage.agents
+        self._keeper = LeaseKeeper(
+            agents,
+            self._lease_clock,
+            Intake(call_on_loop, agents),
+            on_resume=lambda: replan(self._scheduler, agents.now()),
+        )
+        self._keeper.start()
+        self._cleanups.push("leases", self._keeper.stop)
 
     def _announce(self) -> None:
         self._notifier.ready()
@@ -199,20 +238,37 @@ class RegistryDaemon:
                 leases.max_ttl_seconds,
             ),
             sweep=self._sweep_health,
+            lease_time=self._lease_time_health,
             lifespan=lifespan,
         )
 
     def _sweep_health(self) -> SweepHealth | None:
         return self._sweep.health() if self._scheduler.running else None
 
+    def _lease_time_health(self) -> LeaseTimeHealth | None:
+        if self._keeper is None:
+            return None
+        standstill = self._lease_clock.standstill
+        return LeaseTimeHealth(
+            stands_still_at=standstill and standstill.at,
+            cause=standstill and standstill.cause,
+            rearms={cause: self._keeper.rearms[cause] for cause in Cause},
+        )
 
-def _storage(config: Config) -> Storage:
+
+def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(call)
+
+
+def _storage(config: Config, lease_clock: LeaseClock) -> Storage:
     try:
         return create_storage_backend(
             config.store.url,
             synchronous=config.store.synchronous,
             reader_threads=config.store.reader_threads,
             wal_limit_bytes=config.store.wal_limit_bytes,
+            lease_time=lease_clock,
+            guard=config.guard.rules(),
         )
     except StoreUnusable as error:
         raise StartupFailed(f"{error} (store.url)", lasting=True) from error

@@ -23,6 +23,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from store import GuardRules
+
 PREFIX = "AGENT_REGISTRY_"
 #: Variables with our prefix that are no keys: the file's name, and the clients' own.
 _NO_KEYS = {f"{PREFIX}CONFIG", f"{PREFIX}URL", f"{PREFIX}TOKEN"}
@@ -73,6 +75,22 @@ class LeasesConfig(_Section):
         return self
 
 
+class GuardConfig(_Section):
+    """When agents that expire together are held, and for how long."""
+
+    enabled: bool = True
+    min_agents: PositiveInt = 10
+    fraction: float = Field(default=0.15, gt=0, le=1)
+    most_fraction: float = Field(default=0.55, gt=0, le=1)
+    hold_seconds: float = Field(default=300, ge=0, le=86_400)
+    hold_most_seconds: float = Field(default=3600, ge=0, le=86_400)
+
+    def rules(self) -> GuardRules | None:
+        """Return the rules, or None when nobody is to be held."""
+        rules = GuardRules(**self.model_dump(exclude={"enabled"}))
+        return rules if self.enabled else None
+
+
 class LogConfig(_Section):
     """What is logged, and how a line looks."""
 
@@ -93,6 +111,7 @@ class Config(BaseSettings):
     server: ServerConfig = ServerConfig()
     store: StoreConfig = StoreConfig()
     leases: LeasesConfig = LeasesConfig()
+    guard: GuardConfig = GuardConfig()
     log: LogConfig = LogConfig()
 
     @classmethod

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from api.health import SweepHealth
-from store import AgentRegistryRepository
+from store import AgentRegistryRepository, Hold, Swept
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +36,19 @@ class ExpirySweep:
         self._runs = 0
         self._failures = 0
         self._last_error: str | None = None
+        self._hold: Hold | None = None
 
     def run(self) -> None:
         """Sweep once. A failure is logged and counted; the next run catches up."""
         self._runs += 1
         try:
-            self._removed = self._repo.delete_expired()
+            swept = self._repo.sweep()
         except Exception as error:
             self._failures += 1
             self._last_error = type(error).__name__
             log.exception("The sweep failed", extra={"action": "sweep_failed"})
             return
+        self._removed = swept.removed
         self._finished_at = self._repo.now()
         self._good_since = self._monotonic()
         self._last_error = None
@@ -56,6 +58,25 @@ class ExpirySweep:
             self._removed,
             extra={"action": "swept", "removed": self._removed},
         )
+        self._tell_of_hold(swept)
+
+    def _tell_of_hold(self, swept: Swept) -> None:
+        before, self._hold = self._hold, swept.hold
+        if swept.hold is not None and swept.hold != before:
+            log.warning(
+                "The guard holds %d agents that expired together, until %s: at most "
+                "%d may go at once",
+                swept.held,
+                swept.hold.until.isoformat(),
+                swept.hold.cap,
+                extra={
+                    "action": "hold",
+                    "held": swept.held,
+                    "level": swept.hold.level,
+                },
+            )
+        elif swept.hold is None and before is not None:
+            log.warning("The guard holds nobody", extra={"action": "hold_ended"})
 
     def health(self) -> SweepHealth:
         """Report how the sweep goes."""

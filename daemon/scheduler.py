@@ -1,7 +1,7 @@
 """The one scheduler, which owns every periodic job."""
 
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -32,3 +32,16 @@ def every(
 ) -> None:
     """Add a periodic job: `run` every `seconds`, the first time after that long."""
     scheduler.add_job(run, "interval", seconds=seconds, id=job_id, name=job_id)
+
+
+def replan(scheduler: BackgroundScheduler, now: datetime) -> None:
+    """Bring forward every job that is due later than its interval allows.
+
+    APScheduler plans on wall time: set back by an hour, it would run nothing for
+    an hour.
+    """
+    for job in scheduler.get_jobs():
+        latest = now + job.trigger.interval
+        if job.next_run_time > latest:
+            job.modify(next_run_time=latest)
+    scheduler.wakeup()

@@ -18,6 +18,7 @@ STATUSES = {
     "get_agent": {"200", "404"},
     "deregister": {"204", "404"},
     "health": {"200"},
+    "release_guard": {"204"},
 }
 
 

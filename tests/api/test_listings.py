@@ -14,7 +14,8 @@ from starlette.types import Message
 from api.errors import ProblemError
 from api.listings import Listings
 from api.models import AgentInfo
-from store import AgentFilter, AgentRecord, AgentRegistryRepository
+from store import AgentFilter, AgentRecord, AgentRegistryRepository, AgentView
+from store.leases import status
 
 BODY = b"x" * 1_000_000
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -127,7 +128,14 @@ def test_listing_tells_what_the_single_answer_tells(
 
     page = repo.list_page(AgentFilter(include_dead=True), now=now)
 
-    single = json.loads(AgentInfo.of(record, now).model_dump_json())
+    judged = status(
+        last_heartbeat=record.last_heartbeat,
+        ttl_seconds=record.ttl_seconds,
+        expires_at=record.expires_at,
+        now=now,
+    )
+    view = AgentView(record, judged, now)
+    single = json.loads(AgentInfo.of(view).model_dump_json())
     (listed,) = json.loads(page.body)
     assert listed == single
     assert list(listed) == list(single)

@@ -80,6 +80,7 @@ def test_stopping_undoes_the_start_in_reverse(
     assert stopped_well
     assert _steps(caplog) == [
         "readiness",
+        "leases",
         "listener",
         "scheduler",
         "checkpoint",

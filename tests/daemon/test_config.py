@@ -1,5 +1,6 @@
 """The configuration: one file, the environment over it."""
 
+import json
 import re
 import tomllib
 import typing
@@ -26,6 +27,10 @@ def _another(kind: Any, default: Any) -> Any:
     choices = [choice for choice in typing.get_args(kind) if isinstance(choice, str)]
     if choices:
         return next(choice for choice in choices if choice != default)
+    if kind is bool:
+        return not default
+    if kind is float:
+        return default / 2
     return default + "x" if isinstance(default, str) else default + 1
 
 
@@ -53,7 +58,7 @@ def test_each_key_is_set_by_the_file(
 ) -> None:
     """What the file says stands in the configuration."""
     wanted = _another(kind, default)
-    quoted = repr(wanted).replace("'", '"')
+    quoted = json.dumps(wanted)
     Path("config.toml").write_text(f"[{section}]\n{key} = {quoted}\n")
 
     assert getattr(getattr(load_config(), section), key) == wanted
