@@ -23,6 +23,7 @@ from store.base import (
 )
 from store.clock import Clock, LeaseTime, utcnow
 from store.connections import SqliteRegistryDatabase
+from store.figures import Distribution, Figures
 from store.guard import GuardRules, Hold
 from store.models import AgentRecord
 from store.rearming import Listening
@@ -37,6 +38,8 @@ __all__ = [
     "AgentRecord",
     "AgentRegistryRepository",
     "AgentView",
+    "Distribution",
+    "Figures",
     "GuardRules",
     "Hold",
     "Lease",

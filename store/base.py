@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from store.clock import Clock, LeaseTime, utcnow
+from store.figures import Figures
 from store.guard import GuardRules, Hold
 from store.leases import Status
 from store.models import AgentRecord
@@ -185,6 +186,10 @@ class AgentRegistryRepository(abc.ABC):
         Here 0, which is right for a store that never blocks.
         """
         return 0.0
+
+    def figures(self) -> Figures:
+        """Return what this store counted; never waits. Here nothing was."""
+        return Figures()
 
     @abc.abstractmethod
     def add(self, record: AgentRecord) -> AgentRecord:

@@ -10,8 +10,9 @@ from peewee import SqliteDatabase
 
 from store import schema
 from store.base import RegistryDatabase, StoreUnavailable, StoreUnusable
+from store.figures import Figures, Ledger
 from store.readers import Readers
-from store.wal import WriteAheadLog
+from store.wal import WriteAheadLog, log_bytes
 from store.writer import Lane, Writer
 
 #: How long a connection waits for another process's lock before it gives up.
@@ -64,6 +65,8 @@ class SqliteRegistryDatabase(RegistryDatabase):
         self._opening = threading.Lock()
         self._threads: tuple[Writer, Readers] | None = None
         self._closed = False
+        #: Counts on when the database is closed and opened again.
+        self.ledger = Ledger()
         self._let_go: Callable[[], object] = lambda: None
 
     @property
@@ -99,6 +102,10 @@ class SqliteRegistryDatabase(RegistryDatabase):
         threads = self._threads
         return threads[0].lag_seconds() if threads else 0.0
 
+    def figures(self) -> Figures:
+        """Return what was counted."""
+        return self.ledger.figures(log_bytes(self.writing))
+
     def close(self) -> None:
         """See `RegistryDatabase`."""
         with self._opening:
@@ -120,7 +127,7 @@ class SqliteRegistryDatabase(RegistryDatabase):
         self.check()
         readers = Readers(self.reading, self._reader_threads)
         log = WriteAheadLog(self.writing, readers, limit_bytes=self._wal_limit_bytes)
-        writer = Writer(self.writing, log.tend)
+        writer = Writer(self.writing, log.tend, self.ledger)
         try:
             writer.submit(
                 Lane.MAINTENANCE, partial(schema.create, self.writing)

@@ -24,6 +24,7 @@ from store.base import (
 )
 from store.clock import Clock, LeaseTime, utcnow
 from store.connections import SqliteRegistryDatabase
+from store.figures import Figures
 from store.guard import GuardRules, Hold, Verdict, released
 from store.leases import Status, status
 from store.models import FIELDS, AgentRecord, from_micros, from_row, to_micros, to_row
@@ -102,6 +103,10 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     def write_lag_seconds(self) -> float:
         """See `AgentRegistryRepository`."""
         return self._database.write_lag_seconds()
+
+    def figures(self) -> Figures:
+        """See `AgentRegistryRepository`."""
+        return self._database.figures()
 
     @writes(Lane.CHANGE)
     def add(self, record: AgentRecord) -> AgentRecord:
@@ -247,7 +252,9 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         if self.guard is None:
             return Swept(self.delete_expired())
-        take, hold = self._begin_sweep(self.guard)
+        (take, hold), began = self._begin_sweep(self.guard)
+        if began:
+            self._database.ledger.hold_began()
         removed = self._remove_due(_DUE_UNBEATEN)
         removed += self._remove_due(_DUE_BEATEN, most=take, told=removed)
         if hold is None:
@@ -318,12 +325,15 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         return rearming.chunk(database, how, self._clock(), after=after, rows=rows)
 
     @writes(Lane.SWEEP)
-    def _begin_sweep(self, rules: GuardRules) -> Verdict:
+    def _begin_sweep(self, rules: GuardRules) -> tuple[Verdict, bool]:
+        """Judge, keep the hold there is, and tell whether it begins with this."""
         database = self._database.writing
         found = guarding.judge(database, self.lease_now(), rules)
-        if found.hold is not None:
-            guarding.keep(database, found.hold)
-        return found
+        if found.hold is None:
+            return found, False
+        began = guarding.current(database) is None
+        guarding.keep(database, found.hold)
+        return found, began
 
     @writes(Lane.SWEEP)
     def _end_hold(self) -> None:
@@ -343,6 +353,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
                 size.learn(len(rows), chunk.seconds)
                 tell(chunk, now, told=told + removed)
                 removed += chunk.removed
+                self._database.ledger.expired(chunk.removed)
             if len(due) < at_once:
                 break
         return removed

@@ -26,6 +26,14 @@ _ROWS_BETWEEN_LOOKS = 100
 _PATIENCE_SECONDS = 0.1
 
 
+def log_bytes(database: SqliteDatabase) -> int:
+    """Return the size of the log."""
+    try:
+        return os.stat(f"{database.database}-wal").st_size  # noqa: PTH116 - often
+    except FileNotFoundError:
+        return 0
+
+
 class WriteAheadLog:
     """Tended by the writer's thread, after each of its turns.
 
@@ -44,7 +52,6 @@ class WriteAheadLog:
         self._rows_then = 0
         self._rows_looked_at = 0
         self._hindered = False
-        self._path = f"{database.database}-wal"
 
     def tend(self) -> None:
         """Checkpoint if enough was written since the last time."""
@@ -53,7 +60,7 @@ class WriteAheadLog:
             return
         self._rows_looked_at = rows
         due = rows - self._rows_then >= _ROWS_BETWEEN
-        too_long = self._size() > self._limit_bytes
+        too_long = log_bytes(self._database) > self._limit_bytes
         if not due and (not too_long or self._hindered):
             return
         self._rows_then = rows
@@ -77,12 +84,6 @@ class WriteAheadLog:
                 return self._checkpoint("TRUNCATE")
             finally:
                 self._database.timeout = waited
-
-    def _size(self) -> int:
-        try:
-            return os.stat(self._path).st_size  # noqa: PTH116 - after every commit
-        except FileNotFoundError:
-            return 0
 
     def _checkpoint(self, mode: str) -> bool:
         """Tell whether nobody hindered it."""

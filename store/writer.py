@@ -18,6 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from peewee import Database, PeeweeException
 
 from store.base import StoreUnavailable
+from store.figures import Ledger
 
 T = TypeVar("T")
 
@@ -75,13 +76,18 @@ class Writer:
     Args:
         database: its connection in this thread is the only one that writes.
         tend: called after each turn, when what it committed has been answered.
+        ledger: where each transaction is counted.
     """
 
     def __init__(
-        self, database: Database, tend: Callable[[], None] = lambda: None
+        self,
+        database: Database,
+        tend: Callable[[], None] = lambda: None,
+        ledger: Ledger | None = None,
     ) -> None:
         self._database = database
         self._tend = tend
+        self._ledger = ledger or Ledger()
         self._waiting: dict[Lane, deque[_Job[Any]]] = {lane: deque() for lane in Lane}
         self._changed = threading.Condition()
         self._closing = False
@@ -146,9 +152,10 @@ class Writer:
         maintenance = taken.pop(Lane.MAINTENANCE)
         batch = [job for lane in sorted(taken) for job in taken[lane]]
         if batch:
-            self._committing_since = time.monotonic()
+            self._committing_since = began = time.monotonic()
             attempts = self._commit(batch)
             self._committing_since = None
+            self._ledger.committed(time.monotonic() - began, stored=not self._failing)
             for attempt in attempts:
                 attempt.settle()
             self._tend()
