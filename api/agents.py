@@ -1,6 +1,7 @@
 """The calls that come and go: register and deregister."""
 
 import logging
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from fastapi.responses import Response
@@ -16,7 +17,13 @@ from store import AgentRegistryRepository
 log = logging.getLogger(__name__)
 
 
-def install(app: FastAPI, repo: AgentRegistryRepository, registrar: Registrar) -> None:
+def install(
+    app: FastAPI,
+    repo: AgentRegistryRepository,
+    registrar: Registrar,
+    *,
+    deregistered: Callable[[], None],
+) -> None:
     """Add the calls that add agents to `repo` and remove them."""
 
     # The lane in front of the application answers most of these: see api.lane.
@@ -30,6 +37,7 @@ def install(app: FastAPI, repo: AgentRegistryRepository, registrar: Registrar) -
         """Remove an agent."""
         if not is_agent_id(agent_id) or not await hand(repo, repo.delete, agent_id):
             raise agent_not_found()
+        deregistered()
         log.info(
             "Agent %s deregistered",
             agent_id,

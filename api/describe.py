@@ -256,6 +256,26 @@ RELEASE: dict[str, Any] = {
 }
 
 
+METRICS: dict[str, Any] = {
+    "tags": ["registry"],
+    "operation_id": "metrics",
+    "response_description": "What was counted since the start, and how the registry "
+    "stands, in Prometheus's text format; also while the store does not answer.",
+    "responses": {
+        200: {
+            "content": {
+                "text/plain": {
+                    "example": "# HELP agent_registry_agents Agents, as readers see "
+                    "them.\n# TYPE agent_registry_agents gauge\n"
+                    'agent_registry_agents{status="alive"} 40.0\n'
+                }
+            }
+        },
+        **_problems(_500="The registry failed; its log says why."),
+    },
+}
+
+
 def install(app: FastAPI) -> None:
     """Give `app` the complete description of itself."""
 

@@ -7,7 +7,7 @@ repeats a rejected value: neither the caller's logs nor ours should keep it.
 import http
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -139,9 +139,15 @@ def problem_of(error: StoreError) -> Response:
     return problem_response(ProblemError(503, "store_unavailable", headers=retry_after))
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem."""
-    app.add_exception_handler(HTTPException, _answer_http_exception)
+def install(app: FastAPI, *, refused: Callable[[], None]) -> None:
+    """Make every error of `app` a problem; call `refused` for each overload."""
+
+    async def answer_http_exception(request: Request, error: Exception) -> Response:
+        if isinstance(error, ProblemError) and error.code == "overloaded":
+            refused()
+        return await _answer_http_exception(request, error)
+
+    app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, _answer_invalid_request)
     app.add_exception_handler(StoreError, _answer_store_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)

@@ -1,7 +1,7 @@
 """`GET /health`: whether the registry does its work, and how its fleet is."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from fastapi.responses import Response
@@ -58,6 +58,16 @@ class GuardHealth(BaseModel):
     cap: int | None = Field(description="So many may go at once.")
 
 
+class Reports(NamedTuple):
+    """Who to ask for what only the process knows."""
+
+    uptime_seconds: Callable[[], float]
+    #: None where no scheduler runs.
+    sweep: Callable[[], SweepHealth | None]
+    #: None where leases run by the wall clock.
+    lease_time: Callable[[], LeaseTimeHealth | None]
+
+
 class Health(BaseModel):
     """The state of the registry."""
 
@@ -72,24 +82,21 @@ class Health(BaseModel):
     guard: GuardHealth | None = Field(description="Null where nobody is ever held.")
 
 
-def install(
-    app: FastAPI,
-    repo: AgentRegistryRepository,
-    *,
-    version: str,
-    uptime_seconds: Callable[[], float],
-    sweep: Callable[[], SweepHealth | None],
-    lease_time: Callable[[], LeaseTimeHealth | None],
-) -> None:
+def writes(repo: AgentRegistryRepository) -> bool:
+    """Tell whether changes are being committed, as far as any were asked for."""
+    return repo.write_lag_seconds() <= _WRITE_LAG_SECONDS
+
+
+def install(app: FastAPI, repo: AgentRegistryRepository, reports: Reports) -> None:
     """Add the health call; a 503 says in its `code` what is wrong."""
 
     @app.get("/health", response_model=Health, **describe.HEALTH)
     async def health() -> Response:
         """Tell whether the store answers and the sweep keeps up."""
-        swept, leases = sweep(), lease_time()
+        swept, leases = reports.sweep(), reports.lease_time()
         known: dict[str, Any] = {
-            "version": version,
-            "uptime_seconds": round(uptime_seconds(), 3),
+            "version": app.version,
+            "uptime_seconds": round(reports.uptime_seconds(), 3),
             "sweep": swept and swept.model_dump(mode="json"),
             "guard": None,
         }
@@ -105,7 +112,7 @@ def install(
             known["guard"] = _guard_health(held, hold).model_dump(mode="json")
             agents[Status.HELD] = held
         known["agents"] = {str(status): count for status, count in agents.items()}
-        if repo.write_lag_seconds() > _WRITE_LAG_SECONDS:
+        if not writes(repo):
             return _unwell("store_unavailable", known)
         if swept is not None and swept.overdue:
             return _unwell("sweep_overdue", known)

@@ -1,5 +1,7 @@
 """The calls that renew leases: one agent's heartbeat, and one node's for all of its."""
 
+from collections.abc import Callable
+
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
@@ -19,7 +21,11 @@ from store import AgentRegistryRepository
 
 
 def install(
-    app: FastAPI, repo: AgentRegistryRepository, beats: HeartbeatGatherer
+    app: FastAPI,
+    repo: AgentRegistryRepository,
+    beats: HeartbeatGatherer,
+    *,
+    heard: Callable[[int, int], None],
 ) -> None:
     """Add the calls that renew leases in `repo`."""
 
@@ -39,5 +45,6 @@ def install(
         """Renew the leases of many agents at once, all or none."""
         unknown = await hand(repo, repo.renew_all, bulk.agent_ids)
         renewed = len(set(bulk.agent_ids)) - len(unknown)
+        heard(renewed, len(unknown))
         answer = BulkHeartbeatAnswer(renewed=renewed, unknown=unknown)
         return json_response(answer.model_dump_json())

@@ -1,6 +1,7 @@
 """What registering is, whichever way the request came in."""
 
 import logging
+from collections.abc import Callable, Sequence
 
 from fastapi.responses import Response
 
@@ -18,15 +19,27 @@ log = logging.getLogger(__name__)
 
 
 class Registrar:
-    """Registers agents in `repo`, with TTLs within `ttl`."""
+    """Registers agents in `repo`, with TTLs within `ttl`.
 
-    def __init__(self, repo: AgentRegistryRepository, ttl: TtlLimits) -> None:
+    Args:
+        repo: the store that registers.
+        ttl: the TTLs that are granted.
+        registered: told of each batch that was stored.
+    """
+
+    def __init__(
+        self,
+        repo: AgentRegistryRepository,
+        ttl: TtlLimits,
+        registered: Callable[[Sequence[Registration]], None] = lambda _batch: None,
+    ) -> None:
+        self._registered = registered
         self._repo = repo
         self._ttl = ttl
         self._gatherer: Gatherer[AgentRecord, list[Registration], Registration] = (
             Gatherer(
                 lambda records: repo.submit(repo.register_all, records),
-                lambda _records, registrations: registrations,
+                self._each,
             )
         )
 
@@ -50,6 +63,13 @@ class Registrar:
             location = {"Location": f"/agents/{wanted.agent_id}"}
             return json_response(body, status=201, headers=location)
         return json_response(body)
+
+    def _each(
+        self, _wanted: list[AgentRecord], registrations: list[Registration]
+    ) -> list[Registration]:
+        """Return what each registration of a batch is answered."""
+        self._registered(registrations)
+        return registrations
 
     def _record(self, registration: AgentRegistrationRequest) -> AgentRecord:
         ttl_seconds = registration.ttl_seconds

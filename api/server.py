@@ -21,11 +21,13 @@ from api import (
     guard,
     health,
     heartbeats,
+    metrics,
 )
 from api.beats import HeartbeatGatherer
 from api.body import StrictRoute
-from api.health import LeaseTimeHealth, SweepHealth
+from api.health import LeaseTimeHealth, Reports, SweepHealth
 from api.lane import HeartbeatLane, RegistrationLane
+from api.metrics import Metrics
 from api.models import TtlLimits
 from api.registering import Registrar
 from store import AgentRegistryRepository, RegistryDatabase, create_storage_backend
@@ -59,10 +61,12 @@ class AgentRegistryServer:
         ttl: the TTLs that are granted.
         sweep: reports how the sweep goes; None where no scheduler runs.
         lease_time: reports how lease time runs; None where it is the wall clock's.
+        metrics: where the application counts; given by whoever counts there too,
+            for one application alone.
         lifespan: what runs around serving, where the ASGI server has a lifespan.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each a choice of its own
         self,
         registry_url: str,
         repo: AgentRegistryRepository | None = None,
@@ -70,6 +74,7 @@ class AgentRegistryServer:
         ttl: TtlLimits = TtlLimits(),  # noqa: B008 - immutable
         sweep: Callable[[], SweepHealth | None] = no_sweep,
         lease_time: Callable[[], LeaseTimeHealth | None] = wall_time,
+        metrics: Metrics | None = None,
         lifespan: Lifespan | None = None,
     ) -> None:
         if repo is None:
@@ -79,13 +84,18 @@ class AgentRegistryServer:
         self._ttl = ttl
         self._sweep = sweep
         self._lease_time = lease_time
+        self._metrics = metrics
         self._lifespan = lifespan
 
     def create_app(self) -> FastAPI:
         """Return an application that serves the registry; opens nothing yet."""
         started = time.monotonic()
-        beats = HeartbeatGatherer(self._repo)
-        registrar = Registrar(self._repo, self._ttl)
+        reports = Reports(
+            lambda: time.monotonic() - started, self._sweep, self._lease_time
+        )
+        counted = self._metrics or Metrics()
+        beats = HeartbeatGatherer(self._repo, counted.heard)
+        registrar = Registrar(self._repo, self._ttl, counted.registered)
         app = _Application(
             beats,
             registrar,
@@ -100,18 +110,12 @@ class AgentRegistryServer:
             lifespan=self._lifespan,
         )
         app.router.route_class = StrictRoute
-        errors.install(app)
-        agents.install(app, self._repo, registrar)
-        heartbeats.install(app, self._repo, beats)
+        errors.install(app, refused=counted.refused)
+        agents.install(app, self._repo, registrar, deregistered=counted.deregistered)
+        heartbeats.install(app, self._repo, beats, heard=counted.heard)
         discovery.install(app, self._repo)
-        health.install(
-            app,
-            self._repo,
-            version=app.version,
-            uptime_seconds=lambda: time.monotonic() - started,
-            sweep=self._sweep,
-            lease_time=self._lease_time,
-        )
+        health.install(app, self._repo, reports)
+        metrics.install(app, self._repo, counted, reports)
         guard.install(app, self._repo)
         docs.install(app)
         describe.install(app)

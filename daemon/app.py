@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from api import AgentRegistryServer
 from api.health import LeaseTimeHealth, SweepHealth
+from api.metrics import Metrics
 from api.models import TtlLimits
 from api.server import Lifespan
 from daemon.cleanups import CleanUps
@@ -71,6 +72,7 @@ class RegistryDaemon:
         self._notifier = notifier or Notifier()
         self._lease_clock = lease_clock or LeaseClock()
         self._storage = _storage(config, self._lease_clock)
+        self._metrics = Metrics()
         self._scheduler = create_scheduler()
         self._sweep: ExpirySweep
         self._keeper: LeaseKeeper | None = None
@@ -172,6 +174,7 @@ class RegistryDaemon:
         self._sweep = ExpirySweep(
             self._storage.agents,
             interval_seconds=self._config.leases.sweep_interval_seconds,
+            swept=self._metrics.swept,
         )
         every(
             self._scheduler,
@@ -239,6 +242,7 @@ class RegistryDaemon:
             ),
             sweep=self._sweep_health,
             lease_time=self._lease_time_health,
+            metrics=self._metrics,
             lifespan=lifespan,
         )
 

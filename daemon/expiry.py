@@ -18,6 +18,12 @@ class ExpirySweep:
     """Removes expired agents, and knows how that went.
 
     Its age is judged on a monotonic clock: the wall clock may be stepped.
+
+    Args:
+        repo: where the agents are.
+        interval_seconds: how often it is to run.
+        monotonic: the clock.
+        swept: told of each good sweep how many seconds it took.
     """
 
     def __init__(
@@ -26,10 +32,12 @@ class ExpirySweep:
         *,
         interval_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
+        swept: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self.interval_seconds = interval_seconds
         self._repo = repo
         self._monotonic = monotonic
+        self._swept = swept
         self._good_since = monotonic()
         self._finished_at: datetime | None = None
         self._removed = 0
@@ -41,6 +49,7 @@ class ExpirySweep:
     def run(self) -> None:
         """Sweep once. A failure is logged and counted; the next run catches up."""
         self._runs += 1
+        began = self._monotonic()
         try:
             swept = self._repo.sweep()
         except Exception as error:
@@ -51,6 +60,7 @@ class ExpirySweep:
         self._removed = swept.removed
         self._finished_at = self._repo.now()
         self._good_since = self._monotonic()
+        self._swept(self._good_since - began)
         self._last_error = None
         log.log(
             logging.INFO if self._removed else logging.DEBUG,

@@ -16,6 +16,7 @@ from apscheduler.events import EVENT_JOB_EXECUTED
 from apscheduler.schedulers.background import BackgroundScheduler
 from fastapi import FastAPI
 from freezegun import freeze_time
+from starlette.testclient import TestClient
 
 from api.errors import CODES
 from daemon.app import RegistryDaemon
@@ -36,6 +37,8 @@ README, ARCHITECTURE, PROTOCOL, OPERATIONS = (
 )
 #: Every call can answer these, which its own table therefore leaves out.
 EVERYWHERE = {"500", "503"}
+#: But not what they tell without the store.
+ALWAYS = {"GET /metrics": {"503"}}
 
 
 def section(document: str, heading: str) -> str:
@@ -88,7 +91,31 @@ def test_every_call_is_documented_with_its_answers(app: FastAPI) -> None:
         for call in calls
     }
 
-    assert {call: told | EVERYWHERE for call, told in documented.items()} == described
+    assert {
+        call: told | (EVERYWHERE - ALWAYS.get(call, set()))
+        for call, told in documented.items()
+    } == described
+
+
+def test_every_metric_is_documented_with_its_type(tmp_path: Path) -> None:
+    """Operations lists the metrics of a daemon, no others, and their types."""
+    config = Config(store=StoreConfig(url=f"sqlite:///{tmp_path}/registry.db"))
+    with TestClient(RegistryDaemon(config).create_asgi_app()) as client:
+        text = client.get("/metrics").text
+
+    told = re.findall(r"(?m)^# TYPE (agent_registry_\w+) (\w+)$", text)
+    documented = re.findall(r"(?m)^\| `(agent_registry_\w+)` \| (\w+) \|", OPERATIONS)
+    assert sorted(documented) == sorted(told)
+
+
+def test_every_alert_is_documented_and_asks_for_metrics_that_exist() -> None:
+    """The rules that are shipped have their row, and misspell nothing."""
+    rules = (ROOT / "deploy/prometheus-rules.yml").read_text()
+    told = set(first_cells(section(OPERATIONS, "## Metrics")))
+
+    alerts = set(re.findall(r"alert: (\w+)", rules))
+    assert alerts == {cell for cell in told if cell.startswith("AgentRegistry")}
+    assert set(re.findall(r"agent_registry_\w+", rules)) <= told
 
 
 def test_every_log_action_is_documented() -> None:
