@@ -196,7 +196,9 @@ class RegistryDaemon:
         listener.start()
         self._cleanups.push("listener", listener.stop)
         if self._notifier.watchdog_seconds:
-            watchdog = Watchdog(self._notifier, listener.call_soon)
+            watchdog = Watchdog(
+                self._notifier, listener.call_soon, lambda: self._sweep.stuck
+            )
             seconds = self._notifier.watchdog_seconds / _FEEDS_PER_PERIOD
             every(self._scheduler, seconds, WATCHDOG_JOB, watchdog.feed)
         return listener

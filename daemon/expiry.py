@@ -1,6 +1,7 @@
 """The sweep: the scheduled step that removes expired agents."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -12,6 +13,10 @@ log = logging.getLogger(__name__)
 
 #: Intervals without a good sweep after which `/health` turns red.
 OVERDUE_INTERVALS = 3
+#: A run that takes longer is left to itself. A sweep of a million takes 8 s.
+DEADLINE_SECONDS = 10.0
+#: Runs left to themselves that may still be under way; then nothing turns here.
+_MOST_ABANDONED = 3
 
 
 class ExpirySweep:
@@ -31,11 +36,13 @@ class ExpirySweep:
         repo: AgentRegistryRepository,
         *,
         interval_seconds: float,
+        deadline_seconds: float = DEADLINE_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
         swept: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self.interval_seconds = interval_seconds
         self._repo = repo
+        self._deadline_seconds = deadline_seconds
         self._monotonic = monotonic
         self._swept = swept
         self._good_since = monotonic()
@@ -45,16 +52,44 @@ class ExpirySweep:
         self._failures = 0
         self._last_error: str | None = None
         self._hold: Hold | None = None
+        self._abandoned: list[threading.Thread] = []
+
+    @property
+    def stuck(self) -> bool:
+        """Whether so many runs hang that no further one is begun."""
+        self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
+        return len(self._abandoned) >= _MOST_ABANDONED
 
     def run(self) -> None:
-        """Sweep once. A failure is logged and counted; the next run catches up."""
+        """Sweep once. A failure is logged and counted; the next run catches up.
+
+        APScheduler never again runs a job of which one run hangs. So each has a
+        thread of its own, and is abandoned after its deadline: chunks are atomic,
+        and should it go on one day, it harms nobody.
+        """
         self._runs += 1
+        if self.stuck:
+            self._failed("SweepStuck")
+            return
+        # A daemon thread: what hangs must not keep the process from ending.
+        running = threading.Thread(target=self._sweep, name="sweep", daemon=True)
+        running.start()
+        running.join(self._deadline_seconds)
+        if running.is_alive():
+            self._abandoned.append(running)
+            self._failed("SweepHung")
+            log.error(
+                "The sweep was not done within %g s; the next one takes over",
+                self._deadline_seconds,
+                extra={"action": "sweep_hung"},
+            )
+
+    def _sweep(self) -> None:
         began = self._monotonic()
         try:
             swept = self._repo.sweep()
         except Exception as error:
-            self._failures += 1
-            self._last_error = type(error).__name__
+            self._failed(type(error).__name__)
             log.exception("The sweep failed", extra={"action": "sweep_failed"})
             return
         self._removed = swept.removed
@@ -69,6 +104,10 @@ class ExpirySweep:
             extra={"action": "swept", "removed": self._removed},
         )
         self._tell_of_hold(swept)
+
+    def _failed(self, error: str) -> None:
+        self._failures += 1
+        self._last_error = error
 
     def _tell_of_hold(self, swept: Swept) -> None:
         before, self._hold = self._hold, swept.hold

@@ -1,9 +1,18 @@
 """The one scheduler, which owns every periodic job."""
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
+    JobEvent,
+)
 from apscheduler.schedulers.background import BackgroundScheduler
+
+log = logging.getLogger(__name__)
 
 EXPIRY_JOB = "expire-agents"
 WATCHDOG_JOB = "feed-watchdog"
@@ -14,13 +23,25 @@ def create_scheduler() -> BackgroundScheduler:
 
     APScheduler's own default drops a run that starts more than a second late.
     """
-    return BackgroundScheduler(
+    scheduler = BackgroundScheduler(
         timezone=UTC,
         job_defaults={
             "misfire_grace_time": None,
             "coalesce": True,
             "max_instances": 1,
         },
+    )
+    scheduler.add_listener(
+        _tell, EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_MISSED
+    )
+    return scheduler
+
+
+def _tell(event: JobEvent) -> None:
+    log.error(
+        "The job %s did not run as planned",
+        event.job_id,
+        extra={"action": "job_not_run", "job": event.job_id},
     )
 
 

@@ -1,7 +1,8 @@
 """The sweep, and what it knows of itself."""
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,7 @@ from daemon.expiry import ExpirySweep
 from store import (
     AgentRecord,
     AgentRegistryRepository,
+    GuardRules,
     SqliteAgentRegistryRepository,
     Storage,
     StoreUnavailable,
@@ -168,3 +170,117 @@ def test_a_good_sweep_is_young_again(sweep: ExpirySweep, stopwatch: Stopwatch) -
 
     assert sweep.health().age_seconds == 0
     assert not sweep.health().overdue
+
+
+class HangingRepository(SqliteAgentRegistryRepository):
+    """A repository whose sweeps hang until they are let go."""
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage.database)  # type: ignore[arg-type] # SQLite's own
+        self.let_go = threading.Event()
+
+    def delete_expired(self) -> int:
+        """Hang, then sweep."""
+        self.let_go.wait()
+        return super().delete_expired()
+
+
+class TestHanging:
+    """A run that hangs is abandoned; APScheduler would never run the job again."""
+
+    @pytest.fixture
+    def hanging(self, storage: Storage) -> Iterator[HangingRepository]:
+        """Return a repository whose sweeps hang until the test is over."""
+        hanging = HangingRepository(storage)
+        yield hanging
+        hanging.let_go.set()
+
+    @pytest.fixture
+    def sweep(self, hanging: HangingRepository, stopwatch: Stopwatch) -> ExpirySweep:
+        """Return a sweep that waits for a hundredth of a second."""
+        return ExpirySweep(
+            hanging,
+            interval_seconds=INTERVAL,
+            deadline_seconds=0.01,
+            monotonic=stopwatch,
+        )
+
+    def test_a_run_that_hangs_is_left_to_itself(
+        self, sweep: ExpirySweep, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It counts as failed, and the log says so."""
+        sweep.run()
+
+        health = sweep.health()
+        assert (health.runs, health.failures) == (1, 1)
+        assert health.last_error == "SweepHung"
+        assert "not done within 0.01 s" in caplog.text
+
+    def test_the_next_run_takes_over(
+        self,
+        sweep: ExpirySweep,
+        hanging: HangingRepository,
+        wait_until: Callable[..., None],
+    ) -> None:
+        """And the one that hung counts when it ends after all."""
+        sweep.run()
+        hanging.let_go.set()
+        wait_until(lambda: sweep.health().last_error is None)
+
+        sweep.run()
+
+        health = sweep.health()
+        assert (health.runs, health.failures) == (2, 1)
+        assert not sweep.stuck
+
+    def test_after_three_that_hang_no_other_is_begun(
+        self, sweep: ExpirySweep, stopwatch: Stopwatch
+    ) -> None:
+        """It would hang too: health turns red, and the watchdog is to act."""
+        before = threading.active_count()
+
+        for _ in range(5):
+            stopwatch.seconds += INTERVAL
+            sweep.run()
+
+        assert threading.active_count() - before == 3
+        assert sweep.stuck
+        assert sweep.health().overdue
+        assert sweep.health().last_error == "SweepStuck"
+
+
+@pytest.fixture
+def guarded(
+    storage: Storage, make_record: Callable[..., AgentRecord]
+) -> AgentRegistryRepository:
+    """Return a repository with a guard, and a hundred agents that beat for a while."""
+    repo = SqliteAgentRegistryRepository(storage.database, guard=GuardRules())  # type: ignore[arg-type] # SQLite's own
+    ids = [f"agent-{number:03d}" for number in range(100)]
+    for agent_id in ids:
+        repo.register(make_record(agent_id, ttl_seconds=60))
+    return repo
+
+
+def test_a_hold_is_told_as_it_begins_and_ends(
+    guarded: AgentRegistryRepository,
+    stopwatch: Stopwatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not at every sweep in between."""
+    caplog.set_level(logging.INFO, "daemon.expiry")
+    sweep = ExpirySweep(guarded, interval_seconds=INTERVAL, monotonic=stopwatch)
+    ids = [record.agent_id for record in guarded.list_all()]
+    with freeze_time(guarded.now()) as frozen:
+        frozen.tick(1)
+        guarded.update_heartbeats(ids)
+        frozen.tick(60)
+        for _ in range(3):
+            sweep.run()
+            frozen.tick(60)
+        guarded.update_heartbeats(ids)
+
+        sweep.run()
+
+    told = [one.action for one in caplog.records]  # type: ignore[attr-defined] # our own field
+    assert told == ["hold", "hold_ended"]
+    assert len(guarded.list_all(include_dead=True)) == 100

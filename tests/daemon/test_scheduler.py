@@ -15,13 +15,14 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 
 from daemon.expiry import ExpirySweep
-from daemon.scheduler import EXPIRY_JOB, create_scheduler, every
+from daemon.scheduler import EXPIRY_JOB, create_scheduler, every, replan
 from store import (
     AgentRecord,
     AgentRegistryRepository,
     SqliteAgentRegistryRepository,
     Storage,
 )
+from store.clock import utcnow
 
 Ran = Callable[[], bool]
 
@@ -203,3 +204,58 @@ def test_a_sweep_that_outlasts_its_interval_never_runs_twice_at_once(
     sweeps.append(slow.sweeps)
 
     assert sweeps == [1, 1, 1, 2]
+
+
+def test_a_job_is_brought_forward_after_a_step_back(
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """Planned on wall time it would sleep through the hour that comes again."""
+    scheduler = create_scheduler()
+    ran = threading.Semaphore(0)
+    every(scheduler, 60, EXPIRY_JOB, lambda: ran.release())  # noqa: PLW0108 - returns None
+    scheduler.start()
+    frozen.tick(timedelta(hours=-1))
+    now = utcnow()
+
+    replan(scheduler, now)
+
+    assert scheduler.get_job(EXPIRY_JOB).next_run_time == now + timedelta(seconds=60)
+    frozen.tick(60)
+    scheduler.wakeup()
+    assert comes(ran)
+    scheduler.shutdown()
+
+
+def test_a_job_in_time_is_left_where_it_is(frozen: FrozenDateTimeFactory) -> None:
+    """Re-arms after a pause do not put off the sweep."""
+    scheduler = create_scheduler()
+    every(scheduler, 60, EXPIRY_JOB, lambda: None)
+    scheduler.start(paused=True)
+    planned = scheduler.get_job(EXPIRY_JOB).next_run_time
+    frozen.tick(30)
+
+    replan(scheduler, utcnow())
+
+    assert scheduler.get_job(EXPIRY_JOB).next_run_time == planned
+    scheduler.shutdown()
+
+
+def test_a_job_that_fails_is_told(
+    frozen: FrozenDateTimeFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """APScheduler goes on; the log says which job it was."""
+    scheduler = create_scheduler()
+    ran = threading.Semaphore(0)
+
+    def fail() -> None:
+        ran.release()
+        raise MemoryError
+
+    every(scheduler, 60, "some-job", fail)
+    scheduler.start()
+    frozen.tick(60)
+    scheduler.wakeup()
+    assert comes(ran)
+    scheduler.shutdown()
+
+    assert "The job some-job did not run as planned" in caplog.messages

@@ -115,6 +115,17 @@ class TestWatchdog:
 
         assert _silent(systemd[1])
 
+    def test_it_starves_while_the_sweep_is_stuck(
+        self, loop: list[Callable[[], None]], systemd: Systemd
+    ) -> None:
+        """Nothing else would make it sweep again."""
+        notifier = Notifier({"NOTIFY_SOCKET": systemd[0]})
+        watchdog = Watchdog(notifier, loop.append, lambda: True)
+
+        watchdog.feed()
+
+        assert _silent(systemd[1])
+
     def test_it_is_fed_again_once_the_loop_turns_again(
         self, watchdog: Watchdog, loop: list[Callable[[], None]], systemd: Systemd
     ) -> None:
