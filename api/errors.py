@@ -35,7 +35,7 @@ CODES = {
     "body_too_large": "The body is larger than this call takes.",
     "unsupported_media_type": "The body must be application/json.",
     "store_unavailable": "The store does not answer now; nothing was changed: retry.",
-    "overloaded": "Too many listings are on their way to slow readers: retry.",
+    "overloaded": "Too many listings are asked for, or unread by their readers: retry.",
     "sweep_overdue": "Expired agents are not being removed.",
     "internal_error": "The registry failed; its log says why.",
     "http_error": "The request could not be served.",

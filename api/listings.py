@@ -1,8 +1,10 @@
-"""Sending listings: what readers who do not read may hold in memory is bounded."""
+"""Listings under load: they wait for a bounded time, in a bounded memory."""
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -15,19 +17,49 @@ log = logging.getLogger(__name__)
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 #: How long a reader may take for its listing.
 MAX_SECONDS = 30
+#: How long the oldest listing may wait to be read before others are refused: it
+#: waits behind a crowd, and heartbeats feel the crowd next.
+MAX_WAIT_SECONDS = 2
 #: The server takes the next slice when the socket has taken most of the one before.
 _SLICE_BYTES = 256 * 1024
 
 
 class Listings:
-    """Counts the bytes of all listings that are being sent."""
+    """Knows the listings that are being read, and the bytes of those being sent."""
 
     def __init__(
-        self, most_bytes: int = MAX_UNSENT_BYTES, seconds: float = MAX_SECONDS
+        self,
+        most_bytes: int = MAX_UNSENT_BYTES,
+        seconds: float = MAX_SECONDS,
+        *,
+        most_wait_seconds: float = MAX_WAIT_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._most_bytes = most_bytes
         self._seconds = seconds
+        self._most_wait_seconds = most_wait_seconds
+        self._monotonic = monotonic
         self._unsent_bytes = 0
+        #: Since when each is being read, the oldest first.
+        self._reading: dict[object, float] = {}
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Count a listing as being read within the block.
+
+        Raises:
+            ProblemError: 503 when the oldest one waits for too long already.
+        """
+        now = self._monotonic()
+        oldest = next(iter(self._reading.values()), now)
+        if now - oldest > self._most_wait_seconds:
+            raise _overloaded()
+        this = object()
+        self._reading[this] = now
+        try:
+            yield
+        finally:
+            del self._reading[this]
 
     def answer(self, body: bytes, headers: Mapping[str, str] | None) -> Response:
         """Return the answer that sends a listing; send it, for it counts from now.
@@ -37,8 +69,7 @@ class Listings:
                 always be sent, however long.
         """
         if self._unsent_bytes and self._unsent_bytes + len(body) > self._most_bytes:
-            retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-            raise ProblemError(503, "overloaded", headers=retry_after)
+            raise _overloaded()
         self._unsent_bytes += len(body)
         return _Listing(self, body, headers)
 
@@ -81,6 +112,11 @@ class _Listing(Response):
             }
         )
         await self._listings.send(bytes(self.body), send)
+
+
+def _overloaded() -> ProblemError:
+    retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return ProblemError(503, "overloaded", headers=retry_after)
 
 
 def _body(part: bytes, *, more: bool) -> dict[str, object]:

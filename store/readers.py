@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -23,11 +24,18 @@ _Call = Callable[[], None]
 
 
 class Readers:
-    """Runs jobs in `count` threads, each on its own connection of `database`."""
+    """Runs jobs in `count` threads, each on its own connection of `database`.
+
+    Long jobs, such as whole listings, get half of the threads at most: whoever asks
+    for one agent does not wait behind a crowd that asks for all.
+    """
 
     def __init__(self, database: Database, count: int) -> None:
         self._database = database
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._most_long = max(1, count // 2)
+        self._long = 0
+        self._long_waiting: deque[_Call] = deque()
         self._closing = threading.Lock()
         self._closed = False
         self._pausing = False
@@ -41,8 +49,8 @@ class Readers:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, work: Callable[[], T]) -> "Future[T]":
-        """Run `work` in the next thread that is free.
+    def submit(self, work: Callable[[], T], *, long: bool = False) -> "Future[T]":
+        """Run `work` in the next thread that is free, and free for what is `long`.
 
         Raises:
             StoreUnavailable: the readers were closed.
@@ -52,13 +60,29 @@ class Readers:
         with self._closing:
             if self._closed:
                 raise StoreUnavailable("the store is closed")
-            self._calls.put(lambda: self._answer(work, future))
+            if not long:
+                self._calls.put(lambda: self._answer(work, future))
+            else:
+                self._long_waiting.append(lambda: self._answer_long(work, future))
+                self._begin_long()
         return future
+
+    def _begin_long(self) -> None:
+        while self._long_waiting and (self._long < self._most_long or self._closed):
+            self._long += 1
+            self._calls.put(self._long_waiting.popleft())
+
+    def _answer_long(self, work: Callable[[], T], future: "Future[T]") -> None:
+        self._answer(work, future)
+        with self._closing:
+            self._long -= 1
+            self._begin_long()
 
     def close(self) -> None:
         """Answer what was accepted, close the connections, and end the threads."""
         with self._closing:
             self._closed = True
+            self._begin_long()  # all of them
             for _ in self._threads:
                 self._calls.put(None)
         for thread in self._threads:

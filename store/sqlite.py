@@ -32,7 +32,7 @@ from store.queries import execute
 from store.rearming import Listening, Rearming
 from store.registration import Registration
 from store.sweep import TOLD, Chunk, ChunkSize, tell
-from store.threads import reads, writes
+from store.threads import reads, reads_long, writes
 from store.writer import Lane
 
 P = ParamSpec("P")
@@ -154,7 +154,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
 
         return self._judged(look)
 
-    @reads
+    @reads_long
     def list_all(
         self,
         include_dead: bool = False,  # noqa: FBT001, FBT002 - fixed by the contract
@@ -169,7 +169,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
 
         return self._judged(listed)
 
-    @reads
+    @reads_long
     def list_page(
         self,
         agents: AgentFilter,

@@ -1,9 +1,9 @@
 """Which of the store's threads a repository's method runs in.
 
-A method marked `@reads` or `@writes(lane)` is written as if it were alone with
-the database. Called, it runs in a thread of the store and the caller waits;
-`submit` starts it there and hands back the future. Such a method must not call
-another one: it would wait for a thread that waits for it.
+A method marked `@reads`, `@reads_long` or `@writes(lane)` is written as if it were
+alone with the database. Called, it runs in a thread of the store and the caller
+waits; `submit` starts it there and hands back the future. Such a method must not
+call another one: it would wait for a thread that waits for it.
 """
 
 import functools
@@ -42,6 +42,13 @@ Method = Callable[Concatenate[S, P], T]
 def reads(method: Method[S, P, T]) -> Method[S, P, T]:
     """Run the method in a reading thread."""
     return _threaded(method, lambda threads, work: threads.readers.submit(work))
+
+
+def reads_long(method: Method[S, P, T]) -> Method[S, P, T]:
+    """Run the method in a reading thread that is free for what takes long."""
+    return _threaded(
+        method, lambda threads, work: threads.readers.submit(work, long=True)
+    )
 
 
 def writes(lane: Lane) -> Callable[[Method[S, P, T]], Method[S, P, T]]:

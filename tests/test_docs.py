@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 from api.errors import CODES
 from daemon.app import RegistryDaemon
 from daemon.config import Config, ServerConfig, StoreConfig
+from daemon.lease_clock import LeaseClock
 from daemon.scheduler import EXPIRY_JOB
 from store.clock import utcnow
 
@@ -190,12 +191,14 @@ def test_the_tour_of_the_readme_is_true(tmp_path: Path) -> None:
     )
     shown, answered = [], []
     with freeze_time("2026-11-22T15:45:00Z") as frozen:
-        daemon = RegistryDaemon(config)
+        daemon = RegistryDaemon(config, lease_clock=LeaseClock(running=_running))
         daemon.start()
         try:
             for command, output in tour():
                 if command.startswith("sleep "):
-                    frozen.tick(int(command.removeprefix("sleep ")))
+                    for _ in range(int(command.removeprefix("sleep "))):
+                        frozen.tick(1)
+                        _turn(daemon)
                     _sweep_if_due(daemon._scheduler)
                 else:
                     shown.append((command, shape(output)))
@@ -205,6 +208,20 @@ def test_the_tour_of_the_readme_is_true(tmp_path: Path) -> None:
 
     assert answered == shown
     assert len(shown) >= 7
+
+
+def _running() -> float:
+    """Return a running time that a frozen clock moves too."""
+    return utcnow().timestamp()
+
+
+def _turn(daemon: RegistryDaemon) -> None:
+    """Let the lease clock see that a second passed, in which agents were heard."""
+    keeper = daemon._keeper
+    assert keeper is not None
+    heard_at = utcnow()
+    while daemon._lease_clock.listening().listened_at < heard_at:
+        keeper.turn()
 
 
 def _sweep_if_due(scheduler: BackgroundScheduler) -> None:

@@ -141,6 +141,25 @@ def test_listing_tells_what_the_single_answer_tells(
     assert list(listed) == list(single)
 
 
+def test_who_comes_to_a_crowd_is_refused() -> None:
+    """When the oldest listing waits for too long, no other joins it."""
+    seconds = [0.0]
+    listings = Listings(most_wait_seconds=2, monotonic=lambda: seconds[0])
+
+    with listings.reading():
+        seconds[0] = 2.0
+        with listings.reading():
+            pass
+        seconds[0] = 2.1
+        with pytest.raises(ProblemError) as refused, listings.reading():
+            pass
+    with listings.reading():  # the crowd is gone
+        pass
+
+    assert refused.value.code == "overloaded"
+    assert refused.value.headers == {"Retry-After": "1"}
+
+
 def test_sixty_readers_find_the_answer_of_one(
     app: FastAPI, repo: AgentRegistryRepository, make_record: Callable[..., AgentRecord]
 ) -> None:

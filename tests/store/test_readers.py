@@ -136,3 +136,49 @@ def test_a_call_racing_close_is_answered_or_refused(
 
     assert accepted
     assert all(call.done() for call in accepted)
+
+
+def test_long_calls_leave_threads_for_the_others(database: SqliteDatabase) -> None:
+    """Half of the threads are theirs at most; the rest of them waits in order."""
+    readers = Readers(database, 4)
+    free = threading.Event()
+    began = threading.Semaphore(0)
+    order: list[int] = []
+
+    def long(number: int) -> None:
+        order.append(number)
+        began.release()
+        free.wait(30)
+
+    calls = [
+        readers.submit(lambda number=number: long(number), long=True)
+        for number in range(10)
+    ]
+    for _ in range(2):
+        assert began.acquire(timeout=30)
+
+    barrier = threading.Barrier(2, timeout=30)
+    short = [readers.submit(barrier.wait) for _ in range(2)]
+    assert sorted(call.result() for call in short) == [0, 1]
+    assert sorted(order) == [0, 1]
+    free.set()
+    for call in calls:
+        call.result()
+    assert sorted(order) == list(range(10))
+    readers.close()
+
+
+def test_long_calls_that_wait_are_answered_at_the_close(
+    database: SqliteDatabase,
+) -> None:
+    """What was accepted is answered, also what no thread was free for."""
+    readers = Readers(database, 1)
+    free = threading.Event()
+    calls = [readers.submit(lambda: free.wait(30), long=True) for _ in range(5)]
+    closing = threading.Thread(target=readers.close)
+
+    closing.start()
+    free.set()
+    closing.join()
+
+    assert [call.result() for call in calls] == [True] * 5
