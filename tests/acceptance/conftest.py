@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ import pytest
 
 #: The installed command, in the environment that runs the tests.
 COMMAND = Path(sys.executable).with_name("agent-registryd")
+#: The same, of the code beside these tests.
+SERVE = (sys.executable, "-m", "daemon")
+ROOT = Path(__file__).parents[2]
 
 _READY = re.compile(r"Ready on http://([\d.]+):(\d+), pid (\d+)")
 
@@ -35,15 +38,24 @@ def wait_until(happened: Callable[[], Any], seconds: float = 10) -> Any:
 class Daemon:
     """One running `agent-registryd`."""
 
-    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environ: dict[str, str],
+        program: Sequence[str | Path] = SERVE,
+    ) -> None:
         self.database = folder / "agent-registry.db"
         self._log = folder / "log"
         written = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [COMMAND],
+                program,
                 cwd=folder,
-                env={"PATH": os.environ["PATH"], "AGENT_REGISTRY_SERVER__PORT": "0"}
+                env={
+                    "PATH": os.environ["PATH"],
+                    "PYTHONPATH": str(ROOT),
+                    "AGENT_REGISTRY_SERVER__PORT": "0",
+                }
                 | environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -102,12 +114,16 @@ def call(
 
 
 class WriteStorm:
-    """Writers that register as fast as they are answered, until they are cut off."""
+    """Writers that register, beat and delete as fast as answered, until cut off."""
 
     def __init__(self, daemon: Daemon, name: str, writers: int = 8) -> None:
-        #: What was asked for, and what of it was acknowledged, by id.
-        self.sent: dict[str, dict[str, Any]] = {}
-        self.acknowledged: dict[str, dict[str, Any]] = {}
+        #: What was asked for, and what of it was acknowledged.
+        self._sent: dict[str, dict[str, Any]] = {}
+        self._acknowledged: set[str] = set()
+        #: Until when, as beats were answered.
+        self._renewed: dict[str, str] = {}
+        self._deleting: set[str] = set()
+        self._deleted: set[str] = set()
         self._daemon = daemon
         self._threads = [
             threading.Thread(target=self._write, args=(f"{name}-{writer}",))
@@ -118,30 +134,52 @@ class WriteStorm:
 
     def wait_for(self, count: int) -> None:
         """Wait until so many registrations are acknowledged."""
-        wait_until(lambda: len(self.acknowledged) >= count)
+        wait_until(lambda: len(self._acknowledged) >= count)
 
     def join(self) -> None:
         """Wait until every writer was cut off."""
         for thread in self._threads:
             thread.join()
 
+    def check(self, agents: dict[str, dict[str, Any]]) -> None:
+        """Check what became of it: what was acknowledged stands, all else is whole."""
+        for agent_id in self._sent.keys() & agents.keys():
+            agent, sent = agents[agent_id], self._sent[agent_id]
+            assert {key: agent[key] for key in sent} == sent
+            assert agent["is_alive"]
+            assert agent["expires_at"] >= self._renewed.get(agent_id, "")
+        assert self._acknowledged - self._deleting <= agents.keys()
+        assert not self._deleted & agents.keys()
+
     def _write(self, name: str) -> None:
-        connection = self._daemon.connect()
-        try:
+        cut_off = suppress(OSError, http.client.HTTPException)
+        with closing(self._daemon.connect()) as connection, cut_off:
             for number in range(1_000_000):
-                body = {
-                    "agent_id": f"{name}-{number}",
-                    "agent_name": name,
-                    "host": "10.0.0.7",
-                    "port": 1 + number % 65_535,
-                    "ttl_seconds": 3600,
-                    "metadata": {"number": number, "filler": "x" * (number % 500)},
-                }
-                self.sent[body["agent_id"]] = body
-                call(connection, "POST", "/agents/register", body)
-                self.acknowledged[body["agent_id"]] = body
-        except (OSError, http.client.HTTPException):
-            connection.close()
+                self._live(connection, name, number)
+
+    def _live(
+        self, connection: http.client.HTTPConnection, name: str, number: int
+    ) -> None:
+        """Register an agent; let every third beat, and every third go."""
+        body = {
+            "agent_id": f"{name}-{number}",
+            "agent_name": name,
+            "host": "10.0.0.7",
+            "port": 1 + number % 65_535,
+            "ttl_seconds": 3600,
+            "metadata": {"number": number, "filler": "x" * (number % 500)},
+        }
+        me = body["agent_id"]
+        self._sent[me] = body
+        call(connection, "POST", "/agents/register", body)
+        self._acknowledged.add(me)
+        if number % 3 == 1:
+            _, renewed = call(connection, "POST", f"/agents/{me}/heartbeat")
+            self._renewed[me] = renewed["expires_at"]
+        if number % 3 == 2:
+            self._deleting.add(me)
+            call(connection, "DELETE", f"/agents/{me}")
+            self._deleted.add(me)
 
 
 @contextmanager
@@ -149,8 +187,8 @@ def _daemons(folder: Path) -> Iterator[Callable[..., Daemon]]:
     """Yield what starts daemons in `folder`; audit them at the end, and end them."""
     started: list[Daemon] = []
 
-    def start(**environ: str) -> Daemon:
-        started.append(Daemon(folder, environ))
+    def start(*program: str | Path, **environ: str) -> Daemon:
+        started.append(Daemon(folder, environ, program or SERVE))
         return started[-1]
 
     try:
@@ -177,6 +215,40 @@ def module_daemon(
     """Return a daemon that sweeps every two seconds, for all tests of a module."""
     with _daemons(tmp_path_factory.mktemp("registry")) as start:
         yield start(AGENT_REGISTRY_LEASES__SWEEP_INTERVAL_SECONDS="2")
+
+
+@pytest.fixture(scope="session")
+def daemons_in() -> Callable[[Path], AbstractContextManager[Callable[..., Daemon]]]:
+    """Return what starts daemons in a folder, audits them, and ends them."""
+    return _daemons
+
+
+@contextmanager
+def _fleet(
+    daemon: Daemon, count: int, ttl_seconds: int, errors: Path
+) -> Iterator[list[int]]:
+    arguments = (daemon.host, daemon.port, count, ttl_seconds)
+    script = Path(__file__).with_name("fleet.py")
+    with (
+        errors.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-S", script, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+        ) as fleet,
+    ):
+        assert fleet.stdout is not None
+        try:
+            yield json.loads(fleet.stdout.readline())
+        finally:
+            os.killpg(fleet.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def fleet_of() -> Callable[..., AbstractContextManager[list[int]]]:
+    """Return what runs a fleet of agent processes, and names their process ids."""
+    return _fleet
 
 
 @pytest.fixture

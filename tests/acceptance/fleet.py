@@ -2,7 +2,8 @@
 
 Each registers as `agent-N` and beats every third of its TTL on one connection. The
 first line printed holds the process ids in that order. SIGTERM makes an agent
-deregister and leave; a call that fails makes it leave with a traceback.
+deregister and leave. A call that is cut off or put off is made again, with a
+complaint; one that is refused makes the agent leave with a complaint.
 """
 
 import http.client
@@ -10,6 +11,9 @@ import json
 import os
 import signal
 import sys
+import time
+
+AGAIN_SECONDS = 0.2
 
 
 def main(host: str, port: str, count: str, ttl: str) -> None:
@@ -46,14 +50,24 @@ def live(registry: http.client.HTTPConnection, number: int, ttl_seconds: int) ->
 def call(
     registry: http.client.HTTPConnection, method: str, path: str, body: str = ""
 ) -> None:
-    """Make one call, which must succeed."""
-    registry.request(
-        method, path, body or None, {"Content-Type": "application/json"} if body else {}
-    )
-    answer = registry.getresponse()
-    content = answer.read()
-    if answer.status >= 300:
-        raise SystemExit(f"{method} {path}: {answer.status} {content!r}")
+    """Make one call until it is answered; it must not be refused."""
+    headers = {"Content-Type": "application/json"} if body else {}
+    while True:
+        try:
+            registry.request(method, path, body or None, headers)
+            answer = registry.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            registry.close()
+            complaint = f"{method} {path}: {type(error).__name__}"
+        else:
+            if answer.status < 300:
+                return
+            complaint = f"{method} {path}: {answer.status} {content!r}"
+            if answer.status != 503:
+                raise SystemExit(complaint)
+        print(complaint, file=sys.stderr, flush=True)  # noqa: T201 - to be read
+        time.sleep(AGAIN_SECONDS)
 
 
 main(*sys.argv[1:])

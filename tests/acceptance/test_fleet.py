@@ -1,16 +1,12 @@
 """Forty agents: most live on, some are killed, some take their leave."""
 
 import http.client
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -43,27 +39,6 @@ class Story(NamedTuple):
     idle_answers: list[int]
 
 
-@contextmanager
-def _fleet(host: str, port: int, errors: Path) -> Iterator[list[int]]:
-    """Run the fleet; yield the process ids."""
-    arguments = [host, str(port), str(COUNT), str(int(TTL.total_seconds()))]
-    script = Path(__file__).with_name("fleet.py")
-    with (
-        errors.open("w") as stderr,
-        subprocess.Popen(
-            [sys.executable, "-S", script, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            start_new_session=True,
-        ) as fleet,
-    ):
-        assert fleet.stdout is not None
-        try:
-            yield json.loads(fleet.stdout.readline())
-        finally:
-            os.killpg(fleet.pid, signal.SIGKILL)
-
-
 def _watch(look_once: Callable[[], dict[str, Any]]) -> Iterator[Look]:
     end = utcnow() + WATCHED
     while (asked_at := utcnow()) < end:
@@ -75,13 +50,14 @@ def _watch(look_once: Callable[[], dict[str, Any]]) -> Iterator[Look]:
 def story(
     module_daemon: Any,
     wait_until: Callable[..., Any],
+    fleet_of: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Story:
     """Let the fleet live for half a minute, and write down all that is seen."""
     errors = tmp_path_factory.mktemp("fleet") / "errors"
     with (
         closing(module_daemon.connect()) as idle,
-        _fleet(module_daemon.host, module_daemon.port, errors) as pids,
+        fleet_of(module_daemon, COUNT, int(TTL.total_seconds()), errors) as pids,
     ):
         idle_answers = [_status(idle)]
         wait_until(lambda: set(module_daemon.agents()) == set(AGENTS))
