@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from enum import IntEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from peewee import Database, PeeweeException
+from peewee import PeeweeException, SqliteDatabase
 
 from store.base import StoreUnavailable
 from store.figures import Ledger
@@ -43,6 +43,10 @@ _TAKEN_AT_ONCE = {
     Lane.SWEEP: 1,
     Lane.MAINTENANCE: 1,
 }
+
+#: While transactions fail, one waits for another process's lock only for this part
+#: of the usual time: those behind it have waited already.
+_PATIENCE_WHILE_FAILING = 0.2
 
 
 class _Job(NamedTuple, Generic[T]):
@@ -81,7 +85,7 @@ class Writer:
 
     def __init__(
         self,
-        database: Database,
+        database: SqliteDatabase,
         tend: Callable[[], None] = lambda: None,
         ledger: Ledger | None = None,
     ) -> None:
@@ -93,6 +97,7 @@ class Writer:
         self._closing = False
         self._committing_since: float | None = None
         self._failing = False
+        self._patience_seconds = database.timeout
         # A daemon thread: an application that is never closed must still exit.
         self._thread = threading.Thread(
             target=self._run, name="store-writer", daemon=True
@@ -185,7 +190,7 @@ class Writer:
                 else:
                     attempts = [self._attempt(job) for job in wanted]
         except Exception as error:  # noqa: BLE001 - every caller gets it
-            self._failing = True
+            self._set_failing(failing=True)
             log.warning(
                 "A transaction of %d changes was not stored: %s",
                 len(wanted),
@@ -197,8 +202,13 @@ class Writer:
                 for job in wanted
             ]
         else:
-            self._failing = False
+            self._set_failing(failing=False)
             return attempts
+
+    def _set_failing(self, *, failing: bool) -> None:
+        self._failing = failing
+        part = _PATIENCE_WHILE_FAILING if failing else 1
+        self._database.timeout = self._patience_seconds * part
 
     def _attempt_alone(self, job: _Job[Any], transaction: Any) -> _Attempt:  # noqa: ANN401 - Peewee's
         """Run the only job of the transaction, which needs no savepoint."""

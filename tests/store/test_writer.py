@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -319,3 +320,23 @@ def test_closing_twice_is_closing_once(writer: Writer) -> None:
     """The second call returns at once."""
     writer.close()
     writer.close()
+
+
+def test_once_a_transaction_failed_the_next_ones_fail_soon(
+    path: Path, database: SqliteDatabase, write: Callable[[str], Callable[[], str]]
+) -> None:
+    """Who waits behind it is not made to wait as long again; later all is as before."""
+    database.timeout = 0.5
+    writer = Writer(database)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        for text in "abc":
+            with pytest.raises(StoreUnavailable):
+                writer.submit(Lane.CHANGE, write(text)).result()
+        waited = time.monotonic() - began
+    writer.submit(Lane.CHANGE, write("d")).result()
+    writer.close()
+
+    assert 0.5 <= waited < 0.9
+    assert database.timeout == 0.5
