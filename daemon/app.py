@@ -59,7 +59,8 @@ class RegistryDaemon:
     Args:
         config: what to serve, where, and how.
         notifier: tells systemd.
-        lease_clock: judges leases; given by tests that step its clocks.
+        lease_clock: judges leases, and its wall clock stamps; given by tests that
+            step its clocks.
     """
 
     def __init__(
@@ -273,6 +274,7 @@ def _storage(config: Config, lease_clock: LeaseClock) -> Storage:
             synchronous=config.store.synchronous,
             reader_threads=config.store.reader_threads,
             wal_limit_bytes=config.store.wal_limit_bytes,
+            clock=lease_clock.wall,
             lease_time=lease_clock,
             guard=config.guard.rules(),
         )

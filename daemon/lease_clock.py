@@ -79,7 +79,8 @@ class LeaseClock:
         wall: Clock = utcnow,
         running: Callable[[], float] = running_seconds,
     ) -> None:
-        self._wall = wall
+        #: Stamps what happens in a store that is judged by this clock.
+        self.wall = wall
         self._running = running
         self._lock = threading.Lock()
         self._generation = 0
@@ -195,6 +196,6 @@ class LeaseClock:
         """
         while True:
             before = self._running()
-            wall = self._wall()
+            wall = self.wall()
             if self._running() - before < STEP_SECONDS / 5:
                 return _Reading(wall, before)

@@ -5,6 +5,7 @@ import json
 import logging
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 
 from daemon.app import RegistryDaemon
 from daemon.config import Config
+from daemon.lease_clock import LeaseClock
 from daemon.systemd import Notifier
 
 MakeConfig = Callable[..., Config]
@@ -48,6 +50,20 @@ def test_making_a_daemon_opens_nothing(
 
     assert list(Path.cwd().iterdir()) == []
     assert new_threads() == set()
+
+
+def test_one_wall_clock_stamps_and_judges(
+    make_config: MakeConfig, make_body: Callable[..., dict[str, Any]]
+) -> None:
+    """The lease clock's own: who steps it, steps all of the daemon."""
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    daemon = RegistryDaemon(make_config(), lease_clock=LeaseClock(wall=lambda: noon))
+    client = TestClient(daemon.create_asgi_app())
+
+    registered = client.post("/agents/register", json=make_body()).json()
+
+    assert registered["registered_at"] == "2026-03-01T12:00:00.000000Z"
+    assert registered["is_alive"]
 
 
 def test_a_started_daemon_serves_and_sweeps(
