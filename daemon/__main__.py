@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from daemon.app import RegistryDaemon, StartupFailed
 from daemon.config import Config, ConfigError, load_config
 from daemon.logs import configure_logging
+from store import failpoints
 
 #: Exit statuses: systemd restarts after FAILED, and gives up after UNUSABLE
 #: (EX_CONFIG of sysexits.h), which only an operator can mend.
@@ -55,6 +57,7 @@ def serve(
 
 def _serve(config: Config) -> None:
     configure_logging(config.log.level, config.log.format)
+    failpoints.arm(os.environ.get("AGENTREG_FAIL", ""))
     daemon = RegistryDaemon(config)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda _number, _frame: daemon.finish())

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from peewee import IntegrityError, SqliteDatabase
 
-from store import guarding, listing, queries, rearming, threads
+from store import failpoints, guarding, listing, queries, rearming, threads
 from store import registration as registering
 from store.base import (
     AgentAlreadyExists,
@@ -354,6 +354,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
                 tell(chunk, now, told=told + removed)
                 removed += chunk.removed
                 self._database.ledger.expired(chunk.removed)
+                failpoints.reach("mid_sweep")
             if len(due) < at_once:
                 break
         return removed

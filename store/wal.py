@@ -13,6 +13,7 @@ import os
 
 from peewee import PeeweeException, SqliteDatabase
 
+from store import failpoints
 from store.queries import execute
 from store.readers import Readers
 
@@ -87,6 +88,7 @@ class WriteAheadLog:
 
     def _checkpoint(self, mode: str) -> bool:
         """Tell whether nobody hindered it."""
+        failpoints.reach("mid_checkpoint")
         answer = execute(self._database, f"PRAGMA wal_checkpoint({mode})")
         hindered, _pages, _copied = answer.fetchone()
         return not hindered

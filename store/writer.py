@@ -17,6 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from peewee import PeeweeException, SqliteDatabase
 
+from store import failpoints
 from store.base import StoreUnavailable
 from store.figures import Ledger
 
@@ -189,6 +190,7 @@ class Writer:
                     attempts = [self._attempt_alone(wanted[0], transaction)]
                 else:
                     attempts = [self._attempt(job) for job in wanted]
+                failpoints.reach("before_commit")
         except Exception as error:  # noqa: BLE001 - every caller gets it
             self._set_failing(failing=True)
             log.warning(
@@ -202,6 +204,7 @@ class Writer:
                 for job in wanted
             ]
         else:
+            failpoints.reach("after_commit")
             self._set_failing(failing=False)
             return attempts
 
