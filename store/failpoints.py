@@ -1,7 +1,8 @@
 """Named points at which a test kills the process; nothing happens there otherwise.
 
 `AGENTREG_FAIL=after_commit:kill:20` kills the daemon the 20th time it has committed
-and has not answered yet; `kill_soon` a moment later, inside of what follows.
+and has not answered yet, `kill_soon` inside of what follows. With `kill` the point is
+not passed; other threads go on for a moment, and send what was answered too early.
 """
 
 import os
@@ -12,6 +13,8 @@ import time
 
 #: Every point there is.
 POINTS = ("before_commit", "after_commit", "mid_sweep", "mid_checkpoint")
+#: How long other threads go on at a point that kills.
+_MOMENT_SECONDS = 0.05
 #: `kill_soon` kills within so many seconds.
 _SOON_SECONDS = 0.003
 
@@ -45,6 +48,7 @@ def _count_down(point: str, action: str, left: int) -> None:
     if left > 1:
         _armed[point] = (action, left - 1)
     elif action == "kill":
+        time.sleep(_MOMENT_SECONDS)
         _kill()
     else:
         threading.Thread(target=_kill_soon, daemon=True).start()
