@@ -140,9 +140,11 @@ class LeaseKeeper:
             repo.move_lease_time(at, now)
             at = clock.stand_at(now)
         rearmed = repo.rearm(at, listened, self._undisturbed)
-        if rearmed is None:
-            return
         now = repo.now()
+        # Looked at after the clock was read: behind a gap, or a step forwards, the
+        # leases that were just re-armed would have run out.
+        if rearmed is None or clock.disturbed:
+            return
         repo.move_lease_time(at, now)
         clock.stand_at(now)
         if clock.resume():

@@ -94,8 +94,8 @@ def rearmed(
     """Return a lease that was valid at `stopped_at` as it runs on from `now`.
 
     It gets one full TTL, unless its agent was given that `MAX_REARMS` times and
-    used none; then it gets what was left of it. Either way it is stated anew on
-    the wall clock of `now`, so after a step backwards it may end earlier than before.
+    used none; then it gets what was left of it, from then on each time. Either way
+    it is stated anew on the wall clock of `now`.
 
     Args:
         expires_at: later than `stopped_at`, when the registry could last listen.
@@ -105,14 +105,18 @@ def rearmed(
         listened_seconds: how long the registry listened after the re-arm before
             this one. Less than a beat interval was no chance to be heard, so that
             re-arm does not count.
-        now: when the registry can listen again.
+        now: when the registry can listen again. Where it is earlier, the wall clock
+            was stepped back just now: then this re-arm is done anew, and until then
+            no lease may look as if it had ended before.
     """
+    now = max(now, stopped_at)
     missed_chance = listened_seconds >= heartbeat_interval_seconds(ttl_seconds)
     full = timedelta(seconds=ttl_seconds)
     if rearms == 0:
         return Rearmed(now + full, 1)
-    if not missed_chance:
+    if rearms <= MAX_REARMS and not missed_chance:
         return Rearmed(now + full, rearms)
     if rearms < MAX_REARMS:
         return Rearmed(now + full, rearms + 1)
-    return Rearmed(now + min(expires_at - stopped_at, full), rearms)
+    # One more than there are: all of them are used up, also after a short listening.
+    return Rearmed(now + min(expires_at - stopped_at, full), MAX_REARMS + 1)

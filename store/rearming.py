@@ -39,11 +39,11 @@ _REARM = f"""
     UPDATE agents
     SET {_STAMPS},
         expires_at = :now + iif(
-            rearms >= {MAX_REARMS} AND {_MISSED_CHANCE},
+            rearms > {MAX_REARMS} OR rearms = {MAX_REARMS} AND {_MISSED_CHANCE},
             min(expires_at - :stopped, ttl_seconds * 1000000),
             ttl_seconds * 1000000),
         rearms = iif(
-            rearms = 0 OR rearms < {MAX_REARMS} AND {_MISSED_CHANCE},
+            rearms = 0 OR rearms <= {MAX_REARMS} AND {_MISSED_CHANCE},
             rearms + 1,
             rearms)
     WHERE rowid > :after AND rowid <= :last AND expires_at > :stopped
@@ -131,7 +131,7 @@ def chunk(
     span = {"after": after, "rows": rows}
     (last,) = execute(database, _LAST_OF_CHUNK, span).fetchone()
     values = {
-        "now": to_micros(now),
+        "now": to_micros(max(now, rearming.stopped_at)),
         "stopped": to_micros(rearming.stopped_at),
         "listened": round(rearming.listened_seconds * 1_000_000),
         "after": after,

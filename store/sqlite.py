@@ -232,7 +232,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         different = list(dict.fromkeys(agent_ids))
         ids = json.dumps(different)
-        renewing = self._write(_RENEW, {"now": to_micros(self._clock()), "ids": ids})
+        renewing = self._write(_RENEW, {"now": to_micros(self._stamp()), "ids": ids})
         if renewing.rowcount == len(different):
             return []
         (known,) = self._write(_KNOWN, {"ids": ids}).fetchone()
@@ -404,7 +404,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         rows = self._write(_REGISTERED, {"ids": ids}).fetchall()
         standing = {record.agent_id: record for record in map(from_row, rows)}
         registrations = []
-        now = self._clock()
+        now = self._stamp()
         lease_now = self._lease_time.now() if self._lease_time else now
         for wanted in records:
             known = standing.get(wanted.agent_id)
@@ -416,7 +416,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         return registrations
 
     def _renew(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
-        values = {"now": to_micros(self._clock()), "ids": json.dumps(agent_ids)}
+        values = {"now": to_micros(self._stamp()), "ids": json.dumps(agent_ids)}
         rows = self._write(_RENEW_RETURNING, values).fetchall()
         instants: dict[int, datetime] = {}  # a batch has few: one for each TTL
         renewed = {}
@@ -425,6 +425,15 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
                 instants[micros] = from_micros(micros)
             renewed[agent_id] = Lease(instants[micros], ttl_seconds)
         return renewed
+
+    def _stamp(self) -> datetime:
+        """Return the instant at which an agent is heard: by the clock, at least.
+
+        Where lease time stands still and the clock was stepped back, a lease begun
+        by the clock would end before it began. The re-arm states it anew.
+        """
+        now = self._clock()
+        return max(now, self._lease_time.now()) if self._lease_time else now
 
     def _find(self, database: SqliteDatabase, agent_id: str) -> AgentRecord | None:
         row = execute(database, self._one, (agent_id,)).fetchone()

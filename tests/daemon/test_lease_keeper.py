@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,6 +188,22 @@ def test_a_crash_loop_does_not_keep_the_dead(
     assert registry.status("alive") is Status.ALIVE
 
 
+def test_short_lives_between_long_ones_do_not_keep_the_dead(
+    registry: Registry, make_record: MakeRecord
+) -> None:
+    """What is no chance to beat gives none back: chances that were used up are."""
+    registry.repo.register(make_record(ttl_seconds=TTL))
+
+    for up_seconds in (0.9 * TTL, 0.05 * TTL) * (MAX_REARMS + 2):
+        registry.run(up_seconds)
+        registry.kill()
+        registry.pass_by(5)
+        registry.start()
+    registry.run(1)
+
+    assert registry.status() is Status.DEAD
+
+
 def test_who_had_no_chance_to_beat_is_kept(
     registry: Registry, make_record: MakeRecord
 ) -> None:
@@ -263,6 +280,31 @@ def test_a_gap_during_a_rearm_begins_it_anew(
         registry.wall + TTL * SECOND
     }
     assert registry.clock.standstill is None
+
+
+@pytest.mark.parametrize(("seconds", "step"), [(2 * TTL, 0), (0, 3600), (0, -3600)])
+def test_what_happens_behind_the_last_chunk_ends_no_lease(
+    registry: Registry, make_record: MakeRecord, seconds: float, step: float
+) -> None:
+    """Before lease time is let go on, it is looked whether the re-arm still holds."""
+    registry.repo.register(make_record(ttl_seconds=TTL))
+    registry.pass_by(10)
+    rearm = registry.repo.rearm
+
+    def rearm_and_stop(*args: Any) -> int | None:
+        registry.repo.rearm = rearm  # type: ignore[method-assign]
+        rearmed = rearm(*args)
+        registry.pass_by(seconds, step=step)
+        return rearmed
+
+    registry.repo.rearm = rearm_and_stop  # type: ignore[method-assign]
+
+    registry.keeper.turn()
+    seen = registry.status()
+    registry.keeper.turn()
+
+    assert seen is Status.ALIVE
+    assert registry.left() == TTL
 
 
 @pytest.mark.parametrize("step", [0, 3600, -3600])

@@ -6,7 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from freezegun.api import FrozenDateTimeFactory
 
-from store import AgentRecord, AgentRegistryRepository, Listening, Storage
+from store import (
+    AgentRecord,
+    AgentRegistryRepository,
+    Listening,
+    Storage,
+    create_storage_backend,
+)
 from store.leases import MAX_REARMS, Rearmed, rearmed
 
 MakeRecord = Callable[..., AgentRecord]
@@ -26,13 +32,23 @@ def repo(storage: Storage) -> AgentRegistryRepository:
     return storage.agents
 
 
+class Standing:
+    """Lease time that stands still at noon."""
+
+    generation = 0
+
+    def now(self) -> datetime:
+        """Return noon."""
+        return NOON
+
+
 def always() -> bool:
     """Keep on re-arming."""
     return True
 
 
 @pytest.mark.parametrize("left", [1, 59, 600])
-@pytest.mark.parametrize("rearms", range(MAX_REARMS + 1))
+@pytest.mark.parametrize("rearms", range(MAX_REARMS + 2))
 @pytest.mark.parametrize("listened_seconds", [0, NO_CHANCE, CHANCE, 1000])
 @pytest.mark.parametrize("stood", [-HOUR, timedelta(0), 10 * SECOND, HOUR])
 def test_the_database_rearms_by_the_rule(  # noqa: PLR0913, PLR0917 - each matters
@@ -72,13 +88,15 @@ def test_the_database_rearms_by_the_rule(  # noqa: PLR0913, PLR0917 - each matte
         (1, CHANCE, Rearmed(NOON + HOUR + TTL * SECOND, 2)),
         (2, CHANCE, Rearmed(NOON + HOUR + TTL * SECOND, 3)),
         (3, NO_CHANCE, Rearmed(NOON + HOUR + TTL * SECOND, 3)),
-        (3, CHANCE, Rearmed(NOON + HOUR + 5 * SECOND, 3)),
+        (3, CHANCE, Rearmed(NOON + HOUR + 5 * SECOND, 4)),
+        (4, CHANCE, Rearmed(NOON + HOUR + 5 * SECOND, 4)),
+        (4, NO_CHANCE, Rearmed(NOON + HOUR + 5 * SECOND, 4)),
     ],
 )
 def test_a_full_ttl_is_given_three_times(
     rearms: int, listened_seconds: float, expected: Rearmed
 ) -> None:
-    """Then lease time only stood still; what was no chance is not counted."""
+    """Then lease time only stands still; what was no chance is not counted."""
     found = rearmed(
         NOON + 5 * SECOND,
         TTL,
@@ -89,6 +107,51 @@ def test_a_full_ttl_is_given_three_times(
     )
 
     assert found == expected
+
+
+def test_a_step_back_during_a_rearm_ends_no_lease(
+    repo: AgentRegistryRepository,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """Lease time still stands where it stood; there the lease is valid."""
+    repo.add(make_record(last_heartbeat=NOON))
+    frozen.move_to(NOON - HOUR)
+
+    repo.rearm(NOON, 0, always)
+
+    found = repo.get("summariser-1")
+    assert found is not None
+    assert found.is_alive(NOON)
+
+
+@pytest.mark.parametrize("renew", ["register", "update_heartbeats", "renew_all"])
+@pytest.mark.parametrize("known", [True, False])
+def test_who_is_heard_behind_a_step_back_lives(
+    store_url: str,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+    renew: str,
+    known: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """While lease time stands at the hour that comes again, and after its re-arm."""
+    storage = create_storage_backend(store_url, lease_time=Standing())
+    repo = storage.agents
+    if known or renew != "register":  # dead, and not swept yet
+        repo.add(make_record(last_heartbeat=NOON - 2 * TTL * SECOND, ttl_seconds=TTL))
+    frozen.move_to(NOON - HOUR)
+
+    record = make_record(ttl_seconds=TTL)
+    getattr(repo, renew)(record if renew == "register" else [record.agent_id])
+
+    (heard,) = repo.list_all()
+    repo.move_lease_time(NOON, NOON - HOUR)
+    repo.rearm(NOON - HOUR, 0, always)
+    rearmed = repo.get(record.agent_id)
+    storage.database.close()
+    assert heard.is_alive(NOON)
+    assert rearmed is not None
+    assert rearmed.expires_at == NOON - HOUR + TTL * SECOND
 
 
 def test_who_was_dead_is_not_rearmed(
