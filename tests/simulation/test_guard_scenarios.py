@@ -41,7 +41,9 @@ def removed(
 ) -> Callable[[Silence, GuardRules | None], Removed]:
     """Return a function that lets a fleet live through a silence."""
 
-    def live_through(silence: Silence, rules: GuardRules | None) -> Removed:
+    def live_through(
+        silence: Silence, rules: GuardRules | None, *, crashing: bool = False
+    ) -> Removed:
         registry = make_registry(rules)
         repo = registry.repo
         fleet = [f"agent-{number:02}" for number in range(silence.fleet)]
@@ -57,6 +59,10 @@ def removed(
             )
             if at % SWEEP == 0 and (removed := repo.sweep().removed):
                 gone, last = gone + removed, at
+            if crashing and repo.hold():
+                registry.kill()
+                registry.start()
+                repo = registry.repo
         assert {one.agent_id for one in repo.list_all()} >= set(fleet[silence.silent :])
         return Removed(gone, last)
 
@@ -105,3 +111,8 @@ def test_the_dead_are_removed(
     assert removed(silence, NO_GUARD) == Removed(silence.silent, unguarded)
     assert removed(silence, RULES) == Removed(silence.silent, guarded)
     assert removed(silence, FEW) == Removed(silence.silent, guarded)
+
+
+def test_a_crash_does_not_renew_a_hold(removed: Callable[..., Removed]) -> None:
+    """Nor do many: the dead are removed when they would have been."""
+    assert removed(Silence(100, 30), RULES, crashing=True) == Removed(30, 420)
