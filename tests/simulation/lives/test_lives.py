@@ -9,10 +9,8 @@ import heapq
 import math
 import os
 import random
-import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,7 +22,6 @@ from typing import Any
 import orjson
 import pytest
 
-from daemon.lease_clock import GAP_SECONDS
 from daemon.lease_keeper import TURN_SECONDS
 from store import AgentFilter, AgentRecord, GuardRules, StoreUnavailable
 
@@ -41,40 +38,28 @@ RULES = (
     GuardRules(min_agents=3, hold_seconds=60, hold_most_seconds=400),
     GuardRules(hold_seconds=120, hold_most_seconds=900),
 )
-#: Shorter silences count as listening; and of a longer one, this much of its
-#: beginning, in which nobody can know yet how long it will be.
-SHORT_SECONDS = GAP_SECONDS + 1.2 * TURN_SECONDS
 AGENTS = [f"agent-{number:02}" for number in range(20)]
 EVERYONE = AgentFilter(include_dead=True)
-
-
-class Crashed(BaseException):
-    """The process ended without a word."""
 
 
 class World:
     """Agents, a registry, and what befalls them."""
 
-    def __init__(self, seed: int, machine: Any, model: Any, registry: Any) -> None:
+    def __init__(self, seed: int, registry: Any, model: Any, weather: Any) -> None:
         self.random = random.Random(seed)  # noqa: S311 - a simulation
-        self.machine, self.model, self.registry = machine, model, registry
-        self.file = sqlite3.connect(registry.path, isolation_level=None)
-        #: Why nobody is heard for longer than the registry needs to notice.
-        self.unheard: list[Callable[[], bool]] = []
-        self.locked: object | None = None
-        self.stalled: object | None = None
+        self.registry, self.machine, self.model = registry, registry.machine, model
         self.cut: list[str] = []
         self.story: deque[str] = deque(maxlen=30)
         self.numbers = count()
         self.events: list[tuple[float, int, Callable[[], None]]] = []
-        self.faults = [
-            *(self.pause, self.step, self.crash, self.restart, self.lock),
-            *(self.stall, self.lurk, self.cut_off, self.sweep, self.deregister),
-        ]
         for agent_id in AGENTS:
             self.after(self.random.random(), self.life(agent_id))
-        self.after(0, self.change_weather)
-        self.after(1, self.strike)
+        #: What may befall the registry besides.
+        self.faults = [
+            *(self.crash, self.restart, self.cut_off, self.sweep, self.deregister)
+        ]
+        self.weather = weather(self)
+        self.somehow = self.weather.somehow
         self.begin()
 
     # Time
@@ -95,7 +80,7 @@ class World:
             self.tell(step, action)
             try:
                 action()
-            except Crashed:
+            except SystemExit:  # it was ended in the midst of that
                 self.crash()
             calm = action.__name__ in {"act", "turn"} and step % 10
             self.calmly(self.glance if calm else self.compare)
@@ -104,20 +89,8 @@ class World:
         """Let time pass as it should."""
         seconds = max(0.0, at - self.machine.seconds)
         self.machine.seconds += seconds
-        self.unheard = [lasts for lasts in self.unheard if lasts()]
-        sure = self.stalled is self.locked is None
-        self.model.listened(0 if self.unheard else seconds, sure=sure)
-
-    def jump(self, seconds: float) -> None:
-        """Let time pass in which the process does not run."""
-        self.machine.seconds += seconds
-        self.model.disturbed()
-        if seconds <= GAP_SECONDS:
-            self.model.listened(seconds, sure=False)
-
-    def somehow(self, least: float, most: float) -> float:
-        """Draw a duration, each order of size as likely as the others."""
-        return math.exp(self.random.uniform(math.log(least), math.log(most)))
+        heard, sure = self.weather.listens()
+        self.model.listened(seconds if heard else 0, sure=sure)
 
     # The process
 
@@ -149,13 +122,12 @@ class World:
     def end(self, how: Callable[[], None]) -> None:
         """End, and begin anew some time later."""
         self.machine.on_read = lambda: None
-        self.unlock(self.locked)
-        self.unstall(self.stalled)
+        self.weather.clear()
         how()
         self.model.disturbed()
         self.machine.seconds += self.somehow(0.1, 3000)
         if self.random.random() < 0.3:
-            self.step()
+            self.weather.step()
         self.registry.start()
         self.begin()
 
@@ -167,7 +139,7 @@ class World:
         try:
             self.registry.repo.sweep()
         except StoreUnavailable:
-            self.refused()
+            self.weather.refused()
         finally:
             self.calmly(lambda: self.model.removed(before - self.look().keys()))
         return None
@@ -182,7 +154,7 @@ class World:
         try:
             swept = self.registry.repo.sweep()
         except StoreUnavailable:
-            return self.refused()
+            return self.weather.refused()
         gone = seen.keys() - self.look().keys()
         taken = sorted(seen[key]["expires_at"] for key in gone - dead)
         allowed = held[: hold.cap] if over else []
@@ -194,110 +166,13 @@ class World:
         self.model.swept()
         return None
 
-    # Faults
-
-    def change_weather(self) -> None:
-        """Let other faults come, more or less often."""
-        self.weather = self.random.sample(self.faults, self.random.randint(1, 4))
-        self.calm_seconds = self.somehow(1, 300)
-        self.after(self.random.uniform(60, 1200), self.change_weather)
-
-    def strike(self) -> None:
-        """Let one fault come, or several upon each other."""
-        self.after(self.random.expovariate(1 / self.calm_seconds), self.strike)
-        while True:
-            fault = self.random.choice(self.weather)
-            self.story.append(f"  {fault.__name__}")
-            fault()
-            if self.random.random() < 0.7:
-                break
-
-    def pause(self) -> None:
-        """Stop the process and let it go on, as SIGSTOP does, or a suspended VM."""
-        seconds = self.somehow(0.1, self.random.choice([5, 100, 10_000]))
-        self.jump(seconds)
-        if self.random.random() < 0.2:
-            self.step(-seconds)  # the wall clock stood still as well
-
-    def step(self, seconds: float | None = None) -> None:
-        """Step the wall clock, within a day of the true time."""
-        if seconds is None:
-            size = self.somehow(0.6, 86_400)
-            seconds = -math.copysign(size, self.machine.stepped + 1)
-            if self.random.random() < 0.5 and abs(self.machine.stepped) < size:
-                seconds = -seconds
-        self.machine.stepped += seconds
-        self.model.disturbed()
-
-    def lurk(self) -> None:
-        """Let a fault strike in the midst of what reads the clocks: often, a re-arm."""
-        if self.random.random() < 0.7:
-            self.pause()
-        reads = self.random.randint(1, 60)
-
-        def crash() -> None:
-            # The store's threads read too; they end where they wait for work.
-            if threading.current_thread() is threading.main_thread():
-                raise Crashed
-
-        strike = self.random.choice([self.pause, self.step, crash])
-
-        def on_read() -> None:
-            nonlocal reads
-            reads -= 1
-            if reads == 0:
-                self.machine.on_read = lambda: None
-                strike()
-
-        self.machine.on_read = on_read
+    # Agents
 
     def calmly(self, do: Callable[[], None]) -> None:
         """Do it while nothing happens."""
         lurking, self.machine.on_read = self.machine.on_read, lambda: None
         do()
         self.machine.on_read = lurking
-
-    def lock(self) -> None:
-        """Let another process hold the file for a while: nothing is written."""
-        if self.locked is not None:
-            return
-        self.locked = locked = object()
-        self.file.execute("BEGIN IMMEDIATE")
-        self.model.disturbed()
-        self.after(self.somehow(0.5, 60), lambda: self.unlock(locked))
-
-    def unlock(self, locked: object) -> None:
-        """Let go of the file, unless that was done and it was locked again."""
-        if locked is self.locked is not None:
-            self.file.execute("ROLLBACK")
-            self.locked = None
-            self.model.disturbed()
-
-    def refused(self) -> None:
-        """Note that a write failed: from now on the registry knows."""
-        assert self.locked is not None
-        self.deafen(lambda locked=self.locked: locked is self.locked)
-
-    def stall(self) -> None:
-        """Let the event loop do nothing for a while."""
-        if self.stalled is not None:
-            return
-        self.stalled = stalled = object()
-        self.machine.loop_turns = False
-        self.model.disturbed()
-        self.deafen(lambda: stalled is self.stalled)
-        self.after(self.somehow(0.5, 100), lambda: self.unstall(stalled))
-
-    def unstall(self, stalled: object) -> None:
-        """Let the event loop turn, unless that was done and it stalled again."""
-        if stalled is self.stalled is not None:
-            self.machine.turn_loop()
-            self.stalled = None
-            self.model.disturbed()
-
-    def deafen(self, lasts: Callable[[], bool]) -> None:
-        """Let nobody be heard from soon on, while the fault lasts."""
-        self.after(SHORT_SECONDS, lambda: self.unheard.append(lasts))
 
     def cut_off(self) -> None:
         """Cut some agents off, perhaps all of them."""
@@ -310,8 +185,6 @@ class World:
 
         self.after(self.somehow(5, 1000), end)
 
-    # Agents
-
     def life(self, agent_id: str) -> Callable[[], None]:
         """Return what an agent does over and over."""
         ttl = self.random.choice(TTLS)
@@ -320,7 +193,7 @@ class World:
             seconds = ttl / 3 * self.random.uniform(0.8, 1)
             if self.random.random() < 0.01:
                 seconds = self.somehow(ttl, 30 * ttl)  # dead, and born again
-            if self.stalled is not None:
+            if self.weather.stalled is not None:
                 seconds = self.random.random()
             elif agent_id not in self.cut:
                 if agent_id not in self.model.rows or self.random.random() < 0.01:
@@ -340,7 +213,7 @@ class World:
         try:
             self.registry.repo.register(record)
         except StoreUnavailable:
-            return self.refused()
+            return self.weather.refused()
         self.model.register(agent_id, ttl, at)
         return None
 
@@ -353,7 +226,7 @@ class World:
         try:
             renewed = self.registry.repo.update_heartbeats(ids)
         except StoreUnavailable:
-            return self.refused()
+            return self.weather.refused()
         assert renewed.keys() == self.model.rows.keys() & set(ids)
         for each in renewed:
             self.model.heard(each, at)
@@ -365,7 +238,7 @@ class World:
         try:
             known = self.registry.repo.delete(agent_id)
         except StoreUnavailable:
-            return self.refused()
+            return self.weather.refused()
         assert known == (self.model.rows.pop(agent_id, None) is not None)
         return None
 
@@ -400,14 +273,14 @@ class World:
 @pytest.mark.usefixtures("_on_one_processor")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_lease_ends_early_and_none_lasts(
-    seed: int, machine: Any, model: Any, make_registry: Callable[..., Any]
+    seed: int, model: Any, weather: Any, make_registry: Callable[..., Any]
 ) -> None:
     """Whatever befalls the registry, it agrees with a model of a hundred lines."""
     rules = RULES[seed % len(RULES)]
     model.longest_hold = rules.hold_most_seconds
-    world = World(seed, machine, model, make_registry(rules))
+    world = World(seed, make_registry(rules), model, weather)
     try:
-        with closing(world.file):
+        with closing(world.weather.file):
             world.live(STEPS)
     except BaseException as error:
         told = f"SIMULATION_SEED={seed} SIMULATION_STEPS={STEPS}"
