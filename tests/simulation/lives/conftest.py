@@ -146,7 +146,7 @@ class Weather:
     def clear(self) -> None:
         """Let be over what ends with the process."""
         self.unlock(self.locked)
-        self.unstall(self.stalled)
+        self.wake(self.stalled)
 
     def somehow(self, least: float, most: float) -> float:
         """Draw a duration, each order of size as likely as the others."""
@@ -245,9 +245,9 @@ class Weather:
         self.machine.loop_turns = False
         self.model.disturbed()
         self.deafen(lambda: stalled is self.stalled)
-        self.world.after(self.somehow(0.5, 100), lambda: self.unstall(stalled))
+        self.world.after(self.somehow(0.5, 100), lambda: self.wake(stalled))
 
-    def unstall(self, stalled: object) -> None:
+    def wake(self, stalled: object) -> None:
         """Let the event loop turn, unless that was done and it stalled again."""
         if stalled is self.stalled is not None:
             self.machine.turn_loop()
