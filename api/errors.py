@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from store import AgentNotFound, StoreError, StoreUnusable
+from store import AgentNotFound, StoreError, StoreFull, StoreUnusable
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ CODES = {
     "body_too_large": "The body is larger than this call takes.",
     "unsupported_media_type": "The body must be application/json.",
     "store_unavailable": "The store does not answer now; nothing was changed: retry.",
+    "store_full": "The disk is full: nobody can be added. Heartbeats go on: retry.",
     "overloaded": "Too many listings are asked for, or unread by their readers: retry.",
     "sweep_overdue": "Expired agents are not being removed.",
     "internal_error": "The registry failed; its log says why.",
@@ -136,7 +137,8 @@ def problem_of(error: StoreError) -> Response:
     if isinstance(error, StoreUnusable):
         log.error("%s", error, extra={"action": "store_unusable"})
     retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return problem_response(ProblemError(503, "store_unavailable", headers=retry_after))
+    code = "store_full" if isinstance(error, StoreFull) else "store_unavailable"
+    return problem_response(ProblemError(503, code, headers=retry_after))
 
 
 def install(app: FastAPI, *, refused: Callable[[], None]) -> None:

@@ -31,7 +31,7 @@ from daemon.scheduler import (
     replan,
 )
 from daemon.systemd import Notifier, Watchdog
-from store import Storage, StoreUnusable, create_storage_backend
+from store import Storage, StoreUnavailable, StoreUnusable, create_storage_backend
 
 log = logging.getLogger(__name__)
 
@@ -163,10 +163,19 @@ class RegistryDaemon:
         except (StoreUnusable, OSError) as error:
             raise StartupFailed(f"{error} (store.url)", lasting=True) from error
         self._cleanups.push("store", database.close)
-        self._cleanups.push("checkpoint", database.checkpoint)
+        self._cleanups.push("checkpoint", self._checkpoint)
         # Before anyone may ask who is alive: what ran out while nobody listened
         # has not run out.
         self._lease_clock.begin(self._storage.agents.listening())
+
+    def _checkpoint(self) -> None:
+        try:
+            self._storage.database.checkpoint()
+        except StoreUnavailable as error:
+            # Nothing is lost: the next start finds it in the log.
+            log.warning(
+                "Not checkpointed: %s", error, extra={"action": "checkpoint_failed"}
+            )
 
     def _start_scheduler(self) -> None:
         # Both anew at each start: a scheduler that was shut down runs no job again,
@@ -274,6 +283,7 @@ def _storage(config: Config, lease_clock: LeaseClock) -> Storage:
             synchronous=config.store.synchronous,
             reader_threads=config.store.reader_threads,
             wal_limit_bytes=config.store.wal_limit_bytes,
+            reserve_bytes=config.store.reserve_bytes,
             clock=lease_clock.wall,
             lease_time=lease_clock,
             guard=config.guard.rules(),

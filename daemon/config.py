@@ -55,6 +55,7 @@ class StoreConfig(_Section):
     synchronous: Literal["full", "normal"] = "full"
     reader_threads: int = Field(default=4, ge=1, le=64)
     wal_limit_bytes: int = Field(default=67_108_864, ge=1_048_576)
+    reserve_bytes: int = Field(default=16_777_216, ge=0)
 
 
 class LeasesConfig(_Section):

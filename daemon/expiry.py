@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from api.health import SweepHealth
-from store import AgentRegistryRepository, Hold, Swept
+from store import AgentRegistryRepository, Hold, StoreUnavailable, Swept
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,11 @@ class ExpirySweep:
         began = self._monotonic()
         try:
             swept = self._repo.sweep()
+        except StoreUnavailable as error:
+            # Told by the store. Lease time stands still, so nobody waits for this.
+            self._failed(type(error).__name__)
+            log.warning("Not swept: %s", error, extra={"action": "sweep_skipped"})
+            return
         except Exception as error:
             self._failed(type(error).__name__)
             log.exception("The sweep failed", extra={"action": "sweep_failed"})

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from store.clock import utcnow
@@ -36,10 +37,12 @@ class DaemonLock:
             holder = os.read(descriptor, 200).decode(errors="replace").strip()
             os.close(descriptor)
             raise LockHeld(holder or "another agent-registryd") from None
-        os.truncate(descriptor, 0)
-        me = f"agent-registryd, pid {os.getpid()} on {socket.gethostname()}"
-        os.write(descriptor, f"{me}, since {utcnow():%Y-%m-%dT%H:%M:%SZ}\n".encode())
         self._descriptor = descriptor
+        me = f"agent-registryd, pid {os.getpid()} on {socket.gethostname()}"
+        signature = f"{me}, since {utcnow():%Y-%m-%dT%H:%M:%SZ}\n".encode()
+        with suppress(OSError):  # the lock is what counts, also on a full disk
+            os.pwrite(descriptor, signature, 0)
+            os.truncate(descriptor, len(signature))
 
     def release(self) -> None:
         """Let go of the lock."""

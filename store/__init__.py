@@ -17,6 +17,7 @@ from store.base import (
     Lease,
     RegistryDatabase,
     StoreError,
+    StoreFull,
     StoreUnavailable,
     StoreUnusable,
     Swept,
@@ -52,6 +53,7 @@ __all__ = [
     "SqliteRegistryDatabase",
     "Storage",
     "StoreError",
+    "StoreFull",
     "StoreUnavailable",
     "StoreUnusable",
     "Swept",
@@ -74,6 +76,7 @@ def create_storage_backend(  # noqa: PLR0913 - each a choice of its own
     synchronous: Literal["full", "normal"] = "full",
     reader_threads: int = 4,
     wal_limit_bytes: int = 64 * 1024 * 1024,
+    reserve_bytes: int = 0,
     clock: Clock = utcnow,
     lease_time: LeaseTime | None = None,
     guard: GuardRules | None = None,
@@ -86,6 +89,7 @@ def create_storage_backend(  # noqa: PLR0913 - each a choice of its own
             "normal" through a crash of the process only.
         reader_threads: how many calls may read at the same time.
         wal_limit_bytes: at this size of SQLite's log, reads wait until it is empty.
+        reserve_bytes: room on the disk that is held for heartbeats and removals.
         clock: stamps what happens.
         lease_time: judges leases; without it, `clock` does.
         guard: when to hold agents that expire together; without it, never.
@@ -104,6 +108,7 @@ def create_storage_backend(  # noqa: PLR0913 - each a choice of its own
         synchronous=synchronous,
         reader_threads=reader_threads,
         wal_limit_bytes=wal_limit_bytes,
+        reserve_bytes=reserve_bytes,
     )
     agents = SqliteAgentRegistryRepository(
         database, clock=clock, lease_time=lease_time, guard=guard

@@ -35,6 +35,10 @@ class StoreUnavailable(StoreError):
     """The store cannot answer now; nothing was changed, and a retry may succeed."""
 
 
+class StoreFull(StoreUnavailable):
+    """There is no room for another agent; heartbeats and removals go on."""
+
+
 class StoreUnusable(StoreError):
     """The database is not one this program may use; only an operator can mend it."""
 

@@ -1,5 +1,7 @@
 """One SQLite file, and the threads that hold its connections."""
 
+import logging
+import sqlite3
 import threading
 import weakref
 from collections.abc import Callable
@@ -8,12 +10,17 @@ from pathlib import Path
 
 from peewee import SqliteDatabase
 
-from store import schema
+from store import schema, soundness
 from store.base import RegistryDatabase, StoreUnavailable, StoreUnusable
 from store.figures import Figures, Ledger
+from store.queries import execute
 from store.readers import Readers
-from store.wal import WriteAheadLog, log_bytes
+from store.room import Room
+from store.soundness import Soundness
+from store.wal import WriteAheadLog, log_bytes, may_lose_commits
 from store.writer import Lane, Writer
+
+log = logging.getLogger(__name__)
 
 #: How long a connection waits for another process's lock before it gives up.
 _BUSY_SECONDS = 0.5
@@ -34,6 +41,7 @@ class SqliteRegistryDatabase(RegistryDatabase):
         synchronous: "full" or "normal", as in SQLite's PRAGMA synchronous.
         reader_threads: how many calls may read at the same time.
         wal_limit_bytes: readers wait for the log to be emptied at this size.
+        reserve_bytes: room on the disk that is held for heartbeats and removals.
     """
 
     def __init__(
@@ -43,6 +51,7 @@ class SqliteRegistryDatabase(RegistryDatabase):
         synchronous: str = "full",
         reader_threads: int = 4,
         wal_limit_bytes: int = 64 * 1024 * 1024,
+        reserve_bytes: int = 0,
     ) -> None:
         self.location = str(path)
         # One lock a file, by whatever links it is reached.
@@ -50,6 +59,8 @@ class SqliteRegistryDatabase(RegistryDatabase):
         self._path = path
         self._reader_threads = reader_threads
         self._wal_limit_bytes = wal_limit_bytes
+        #: For the writer's thread alone.
+        self.room = Room(path.resolve(), reserve_bytes)
         #: For the writer's thread alone, and for the readers' threads.
         self.writing = self._connections(
             page_size=_PAGE_BYTES,
@@ -64,6 +75,7 @@ class SqliteRegistryDatabase(RegistryDatabase):
         )
         self._opening = threading.Lock()
         self._threads: tuple[Writer, Readers] | None = None
+        self._tending: WriteAheadLog
         self._closed = False
         #: Counts on when the database is closed and opened again.
         self.ledger = Ledger()
@@ -82,20 +94,25 @@ class SqliteRegistryDatabase(RegistryDatabase):
     def check(self) -> None:
         """See `RegistryDatabase`."""
         schema.check(self._path)
+        schema.refuse_emptied(self._path, self.lock_path)
 
     def open(self) -> None:
         """See `RegistryDatabase`."""
         with self._opening:
             self._closed = False
+        if may_lose_commits(sqlite3.sqlite_version_info):
+            log.warning(
+                "SQLite %s can lose changes when another program checkpoints the "
+                "database beside the daemon: let none, or install 3.51.3",
+                sqlite3.sqlite_version,
+                extra={"action": "sqlite_old"},
+            )
         self._opened()
 
     def checkpoint(self) -> None:
         """See `RegistryDatabase`."""
         writer = self.writer
-        writer.submit(
-            Lane.MAINTENANCE,
-            partial(self.writing.execute_sql, "PRAGMA wal_checkpoint(TRUNCATE)"),
-        ).result()
+        writer.submit(Lane.MAINTENANCE, self._tending.empty).result()
 
     def write_lag_seconds(self) -> float:
         """Return how long the oldest change waits; 0 while nothing is open."""
@@ -124,16 +141,28 @@ class SqliteRegistryDatabase(RegistryDatabase):
             return self._threads
 
     def _start(self) -> tuple[Writer, Readers]:
-        self.check()
-        readers = Readers(self.reading, self._reader_threads)
-        log = WriteAheadLog(self.writing, readers, limit_bytes=self._wal_limit_bytes)
-        writer = Writer(self.writing, log.tend, self.ledger)
+        schema.check(self._path)
+        self.room.open()
+        soundness.check(self._path)
+        new = not self._path.exists()
+        sound = Soundness(self._path, self.writing)
+        readers = Readers(self.reading, self._reader_threads, sound.require_files)
+        self._tending = tending = WriteAheadLog(
+            self.writing, readers, self.room, limit_bytes=self._wal_limit_bytes
+        )
+        writer = Writer(
+            self.writing,
+            tend=tending.tend,
+            ledger=self.ledger,
+            ready=sound.require,
+            mended=partial(_mended, sound, tending),
+        )
         try:
-            writer.submit(
-                Lane.MAINTENANCE, partial(schema.create, self.writing)
-            ).result()
+            writer.submit(Lane.MAINTENANCE, partial(self._create, sound)).result()
         except BaseException as error:
             _close_both(writer, readers)
+            if new:
+                _remove_if_empty(self._path)
             if isinstance(error, StoreUnavailable):
                 raise StoreUnusable(
                     f"{self._path} cannot be opened: {error.__cause__ or error}"
@@ -143,8 +172,25 @@ class SqliteRegistryDatabase(RegistryDatabase):
         self._let_go = weakref.finalize(self, _close_both, writer, readers)
         return writer, readers
 
+    def _create(self, sound: Soundness) -> None:
+        schema.create(self.writing)
+        execute(self.writing, "SELECT 1 FROM agents LIMIT 1")  # makes the log
+        sound.remember()
+        self.room.take()
+
     def _connections(self, **pragmas: object) -> SqliteDatabase:
         return SqliteDatabase(str(self._path), pragmas=pragmas, timeout=_BUSY_SECONDS)
+
+
+def _mended(sound: Soundness, tending: WriteAheadLog, error: Exception) -> bool:
+    sound.note(error)
+    return tending.relieve(error)
+
+
+def _remove_if_empty(path: Path) -> None:
+    """Leave no file behind that could not be made a database: it would look emptied."""
+    if path.exists() and not path.stat().st_size:
+        path.unlink()
 
 
 def _close_both(writer: Writer, readers: Readers) -> None:

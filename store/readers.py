@@ -13,6 +13,7 @@ from typing import TypeVar
 from peewee import Database, PeeweeException
 
 from store.base import StoreUnavailable
+from store.faults import Telling
 
 T = TypeVar("T")
 
@@ -28,10 +29,22 @@ class Readers:
 
     Long jobs, such as whole listings, get half of the threads at most: whoever asks
     for one agent does not wait behind a crowd that asks for all.
+
+    Args:
+        database: opened once in each thread.
+        count: how many threads.
+        ready: called before each job; raises `StoreUnavailable` to prevent it.
     """
 
-    def __init__(self, database: Database, count: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        count: int,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
+        self._ready = ready
+        self._telling = Telling(log)
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._most_long = max(1, count // 2)
         self._long = 0
@@ -148,10 +161,11 @@ class Readers:
         if not future.set_running_or_notify_cancel():
             return
         try:
+            self._ready()
             with self._reading():
                 result = work()
-        except PeeweeException as error:
-            log.warning("A read failed: %s", error, extra={"action": "read_failed"})
+        except (PeeweeException, StoreUnavailable) as error:
+            self._telling.failed("A read failed", error, {"action": "read_failed"})
             unavailable = StoreUnavailable(f"the store could not be read: {error}")
             unavailable.__cause__ = error
             future.set_exception(unavailable)

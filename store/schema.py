@@ -24,6 +24,9 @@ _MIGRATIONS = {
     1: ("ALTER TABLE agents ADD COLUMN rearms INTEGER NOT NULL DEFAULT 0",),
 }
 
+#: What an operator can do about a file that is damaged.
+MENDING = "Put a backup in its place: agent-registryd restore FILE"
+
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_SIZE = 100
 _VERSION_OFFSET = 60
@@ -40,14 +43,35 @@ def check(path: Path) -> None:
     """
     header = _read_header(path)
     if not header:
+        _refuse_lone_log(path)
         return
     if len(header) < _HEADER_SIZE or not header.startswith(_MAGIC):
-        raise StoreUnusable(f"{path} is not a SQLite database")
+        raise StoreUnusable(
+            f"{path} is not a SQLite database. {MENDING} if it was a registry's"
+        )
     (application_id,) = struct.unpack_from(">I", header, _APPLICATION_ID_OFFSET)
     if application_id != APPLICATION_ID:
         raise StoreUnusable(f"{path} is the database of another program")
     (version,) = struct.unpack_from(">I", header, _VERSION_OFFSET)
     _refuse_newer(path, version)
+
+
+def refuse_emptied(path: Path, lock_path: Path) -> None:
+    """Return unless `path` is empty where a registry was: its lock file shows it.
+
+    Call it before the lock is taken. A file that is missing is a new registry.
+
+    Raises:
+        StoreUnusable: what was registered is gone.
+    """
+    # With a journal beside it, its own first transaction was cut short.
+    if (
+        path.exists()
+        and not path.stat().st_size
+        and lock_path.exists()
+        and not Path(f"{path}-journal").exists()
+    ):
+        raise StoreUnusable(_emptied(path))
 
 
 def create(database: SqliteDatabase) -> None:
@@ -83,6 +107,17 @@ def _read_header(path: Path) -> bytes:
         return b""
     except OSError as error:
         raise StoreUnusable(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _refuse_lone_log(path: Path) -> None:
+    """Refuse a log without its database: SQLite would delete it as left over."""
+    log = Path(f"{path.resolve()}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreUnusable(_emptied(path))
+
+
+def _emptied(path: Path) -> str:
+    return f"{path} is empty, and a registry was there. {MENDING}"
 
 
 def _refuse_newer(path: Path, version: int) -> None:

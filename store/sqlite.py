@@ -67,6 +67,9 @@ _NOTE_DUE = """
 _DUE = _NOTE_DUE.format(who="TRUE")
 _DUE_BEATEN = _NOTE_DUE.format(who=queries.HAS_BEATEN)
 _DUE_UNBEATEN = _NOTE_DUE.format(who=f"NOT {queries.HAS_BEATEN}")
+_DATABASE_BYTES = """
+    SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()
+"""
 _DELETE = "DELETE FROM agents WHERE agent_id = :id"
 # The deadline is checked again: since the rows were noted, a beat may have been
 # committed.
@@ -117,6 +120,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             raise AgentAlreadyExists(
                 f"an agent is already stored as {record.agent_id!r}"
             ) from error
+        self._claim_room()
         return record
 
     @writes(Lane.CHANGE)
@@ -413,7 +417,14 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             registrations.append(registration)
         for record in standing.values():
             self._write(self._upsert, to_row(record))
+        self._claim_room()
         return registrations
+
+    def _claim_room(self) -> None:
+        """Refuse what was added, if there is no room for it."""
+        room = self._database.room
+        if room.kept:
+            room.claim(*self._write(_DATABASE_BYTES).fetchone())
 
     def _renew(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
         values = {"now": to_micros(self._stamp()), "ids": json.dumps(agent_ids)}

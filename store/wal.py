@@ -10,12 +10,15 @@ next ones are held back until the log has been emptied.
 
 import logging
 import os
+from contextlib import suppress
 
 from peewee import PeeweeException, SqliteDatabase
 
 from store import failpoints
+from store.faults import Telling
 from store.queries import execute
 from store.readers import Readers
+from store.room import Room
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +38,37 @@ def log_bytes(database: SqliteDatabase) -> int:
         return 0
 
 
+def may_lose_commits(version: tuple[int, int, int]) -> bool:
+    """Tell whether this SQLite has the race of a checkpoint beside a commit.
+
+    "The WAL-reset bug" of sqlite.org/wal.html: 3.7.0 to 3.51.2, but for two patches.
+    """
+    mended = {(3, 50): 7, (3, 44): 6}.get((version[0], version[1]))
+    return version < (3, 51, 3) and (mended is None or version[2] < mended)
+
+
 class WriteAheadLog:
     """Tended by the writer's thread, after each of its turns.
 
     Args:
         database: the connection that writes; no other one may checkpoint.
         readers: held back while a log that has outgrown its limit is emptied.
+        room: given up as far as the database has to grow on a full disk.
         limit_bytes: the size at which the log must be emptied.
     """
 
     def __init__(
-        self, database: SqliteDatabase, readers: Readers, *, limit_bytes: int
+        self,
+        database: SqliteDatabase,
+        readers: Readers,
+        room: Room,
+        *,
+        limit_bytes: int,
     ) -> None:
         self._database = database
         self._readers = readers
+        self._room = room
+        self._telling = Telling(log)
         self._limit_bytes = limit_bytes
         self._rows_then = 0
         self._rows_looked_at = 0
@@ -57,24 +77,52 @@ class WriteAheadLog:
     def tend(self) -> None:
         """Checkpoint if enough was written since the last time."""
         rows = self._database.connection().total_changes  # type: ignore[no-untyped-call] # Peewee's
-        if rows - self._rows_looked_at < _ROWS_BETWEEN_LOOKS:
+        # Without room, the log may not grow: each turn leaves it to start anew.
+        due = self._room.short or self._room.owing
+        if rows - self._rows_looked_at < _ROWS_BETWEEN_LOOKS and not due:
             return
         self._rows_looked_at = rows
-        due = rows - self._rows_then >= _ROWS_BETWEEN
+        due = due or rows - self._rows_then >= _ROWS_BETWEEN
         too_long = log_bytes(self._database) > self._limit_bytes
         if not due and (not too_long or self._hindered):
             return
         self._rows_then = rows
         try:
-            self._checkpoint("PASSIVE")
+            self._move()
             self._hindered = too_long and not self._empty()
         except PeeweeException as error:
             # Nothing is lost: what is committed stands in the log until the next.
-            log.warning(
-                "A checkpoint failed: %s",
-                error,
-                extra={"action": "checkpoint_failed"},
+            self._telling.failed(
+                "A checkpoint failed", error, {"action": "checkpoint_failed"}
             )
+        else:
+            self._telling.over()
+            self._room.retake()
+
+    def relieve(self, error: BaseException) -> bool:
+        """Make room for a write that failed; tell whether to try it again."""
+        if not self._room.relieve(error):
+            return False
+        with suppress(PeeweeException):
+            self._move()
+        return True
+
+    def empty(self) -> None:
+        """Leave nothing in the log, as far as nobody reads from it."""
+        self._move()
+        self._checkpoint("TRUNCATE")
+
+    def _move(self) -> None:
+        """Move what is committed into the database, by the reserve if need be."""
+        while True:
+            try:
+                self._checkpoint("PASSIVE")
+            except PeeweeException as error:
+                if not self._room.relieve(error):
+                    raise
+            else:
+                self._room.owing = False
+                return
 
     def _empty(self) -> bool:
         """Let the log start anew; false when another process reads from it."""

@@ -19,6 +19,7 @@ from peewee import PeeweeException, SqliteDatabase
 
 from store import failpoints
 from store.base import StoreUnavailable
+from store.faults import Telling, storage_failure
 from store.figures import Ledger
 
 T = TypeVar("T")
@@ -82,6 +83,8 @@ class Writer:
         database: its connection in this thread is the only one that writes.
         tend: called after each turn, when what it committed has been answered.
         ledger: where each transaction is counted.
+        ready: called before each transaction; raises what prevents it.
+        mended: told why a transaction failed; whether to try it again at once.
     """
 
     def __init__(
@@ -89,10 +92,16 @@ class Writer:
         database: SqliteDatabase,
         tend: Callable[[], None] = lambda: None,
         ledger: Ledger | None = None,
+        *,
+        ready: Callable[[], None] = lambda: None,
+        mended: Callable[[Exception], bool] = lambda _error: False,
     ) -> None:
         self._database = database
         self._tend = tend
         self._ledger = ledger or Ledger()
+        self._ready = ready
+        self._mended = mended
+        self._telling = Telling(log)
         self._waiting: dict[Lane, deque[_Job[Any]]] = {lane: deque() for lane in Lane}
         self._changed = threading.Condition()
         self._closing = False
@@ -182,31 +191,39 @@ class Writer:
 
     def _commit(self, batch: list[_Job[Any]]) -> list[_Attempt]:
         wanted = _wanted(batch)
-        try:
-            # IMMEDIATE: a read transaction that is upgraded to write later fails
-            # at once with "database is locked", whatever the busy timeout.
-            with self._database.atomic("IMMEDIATE") as transaction:
-                if len(wanted) == 1:
-                    attempts = [self._attempt_alone(wanted[0], transaction)]
-                else:
-                    attempts = [self._attempt(job) for job in wanted]
-                failpoints.reach("before_commit")
-        except Exception as error:  # noqa: BLE001 - every caller gets it
-            self._set_failing(failing=True)
-            log.warning(
-                "A transaction of %d changes was not stored: %s",
-                len(wanted),
-                error,
-                extra={"action": "commit_failed", "changes": len(wanted)},
-            )
-            return [
-                _Attempt(job.future, error=_not_stored(error, cause=error))
-                for job in wanted
-            ]
-        else:
+        while True:
+            try:
+                attempts = self._transaction(wanted)
+            except Exception as error:  # noqa: BLE001 - every caller gets it
+                if self._mended(error):
+                    continue
+                self._set_failing(failing=True)
+                reason = storage_failure(error) or error
+                self._telling.failed(
+                    "Changes were not stored", reason, {"action": "commit_failed"}
+                )
+                return [
+                    _Attempt(job.future, error=_not_stored(reason, cause=error))
+                    for job in wanted
+                ]
             failpoints.reach("after_commit")
             self._set_failing(failing=False)
+            if self._telling.over():
+                log.warning("Changes are stored again", extra={"action": "commits"})
             return attempts
+
+    def _transaction(self, wanted: list[_Job[Any]]) -> list[_Attempt]:
+        """Run the jobs in one transaction; when it fails, none of them is applied."""
+        self._ready()
+        # IMMEDIATE: a read transaction that is upgraded to write later fails at
+        # once with "database is locked", whatever the busy timeout.
+        with self._database.atomic("IMMEDIATE") as transaction:
+            if len(wanted) == 1:
+                attempts = [self._attempt_alone(wanted[0], transaction)]
+            else:
+                attempts = [self._attempt(job) for job in wanted]
+            failpoints.reach("before_commit")
+        return attempts
 
     def _set_failing(self, *, failing: bool) -> None:
         self._failing = failing
@@ -217,7 +234,7 @@ class Writer:
         """Run the only job of the transaction, which needs no savepoint."""
         attempt = _try(job)
         if attempt.error is not None:
-            if not self._in_transaction():
+            if self._is_lost(attempt.error):
                 raise attempt.error
             transaction.rollback()
         return attempt
@@ -228,15 +245,18 @@ class Writer:
             with self._database.atomic():
                 return _Attempt(job.future, result=job.work())
         except Exception as error:
-            # On a full disk or a failed write SQLite undoes the transaction
-            # itself: then nobody's change stands.
-            if not self._in_transaction():
+            if self._is_lost(error):
                 raise
             return _Attempt(job.future, error=_told(error))
 
-    def _in_transaction(self) -> bool:
+    def _is_lost(self, error: Exception) -> bool:
+        """Tell whether the whole transaction failed with the job.
+
+        Where storage failed it is not the job's own fault. On a full disk or a failed
+        write SQLite undoes the transaction itself: then nobody's change stands.
+        """
         connection = self._database.connection()  # type: ignore[no-untyped-call]
-        return bool(connection.in_transaction)
+        return not connection.in_transaction or storage_failure(error) is not None
 
 
 def _wanted(jobs: list[_Job[Any]]) -> list[_Job[Any]]:

@@ -24,6 +24,7 @@ from store import (
     SqliteAgentRegistryRepository,
     SqliteRegistryDatabase,
     Storage,
+    StoreFull,
     StoreUnavailable,
 )
 
@@ -41,7 +42,7 @@ WRITES = [(method, path) for method, path in CALLS if method != "GET"]
 
 
 class _FaultyRepository(SqliteAgentRegistryRepository):
-    """Fails for the agent `bug`, and has no answer for the agent `away`."""
+    """Fails for `bug`, does not answer for `away`, and has no room for `full`."""
 
     def submit(
         self, method: Callable[..., Any], *args: Any, **kwargs: Any
@@ -50,6 +51,8 @@ class _FaultyRepository(SqliteAgentRegistryRepository):
             raise ZeroDivisionError
         if args == ("away",):
             raise StoreUnavailable
+        if args == ("full",):
+            raise StoreFull
         return super().submit(method, *args, **kwargs)
 
 
@@ -104,6 +107,7 @@ PROVOKED: dict[str, tuple[int, str, str, dict[str, Any]]] = {
     "body_too_large": (413, "POST", "/agents/register", {"json": "x" * 65_536}),
     "unsupported_media_type": (415, "POST", "/agents/register", {"content": "{}"}),
     "store_unavailable": (503, "GET", "/agents/away", {}),
+    "store_full": (503, "DELETE", "/agents/full", {}),
     "overloaded": (503, "GET", "/crowded", {}),
     "sweep_overdue": (503, "GET", "/health", {}),
     "internal_error": (500, "GET", "/agents/bug", {}),

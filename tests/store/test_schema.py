@@ -128,10 +128,12 @@ def test_a_place_where_no_file_can_be_is_refused(
 
 
 def test_a_torn_file_of_ours_is_refused(storage: Storage, path: Path) -> None:
-    """What SQLite finds out as it opens is told as the cause."""
+    """What SQLite finds out as it looks is told as the cause."""
     _torn(path)
 
-    with pytest.raises(StoreUnusable, match=r"registry\.db cannot be opened: "):
+    with pytest.raises(
+        StoreUnusable, match=r"registry\.db is damaged: .* restore FILE"
+    ):
         storage.database.open()
 
 

@@ -1,0 +1,70 @@
+"""What SQLite means when storage fails, and saying it without end only once."""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+
+#: The file is damaged: no statement that meets the damage can be right again.
+DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+#: A write that more room may let pass. A limit on the size of files, and a log
+#: index that cannot grow, are told as an I/O error.
+NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+#: Whatever was asked for, storage failed: it is no fault of one job's statement.
+STORAGE = DAMAGE | NO_ROOM | {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+
+#: So long the same failure is not told again.
+_QUIET_SECONDS = 60.0
+#: Sentences remembered; they hold no ids, so there are few.
+_REMEMBERED = 100
+
+
+def storage_failure(error: BaseException) -> BaseException | None:
+    """Return the failure of storage behind an error, if that is what it comes from.
+
+    What raised it may be long behind: a commit that failed, and the attempt to
+    undo it, which fails where SQLite has done so itself.
+    """
+    cause: BaseException | None = error
+    while cause is not None and result_code(cause) not in STORAGE:
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
+def result_code(error: BaseException | None) -> int:
+    """Return the primary result code of an error of SQLite's own; 0 for others."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+class Telling:
+    """Logs a failure once, although every call meets it; once a minute if it lasts.
+
+    Args:
+        log: where it is told.
+        monotonic: seconds that nobody steps.
+    """
+
+    def __init__(
+        self, log: logging.Logger, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log = log
+        self._monotonic = monotonic
+        self._told: dict[str, float] = {}
+
+    def failed(self, sentence: str, error: object, extra: Mapping[str, object]) -> None:
+        """Log a warning of `error`, unless it was told lately."""
+        now = self._monotonic()
+        key = f"{sentence} {error}"
+        if now - self._told.get(key, float("-inf")) < _QUIET_SECONDS:
+            return
+        if len(self._told) >= _REMEMBERED:
+            self._told.clear()
+        self._told[key] = now
+        self._log.warning("%s: %s", sentence, error, extra=extra)
+
+    def over(self) -> bool:
+        """Forget what was told; tell whether there was anything."""
+        told = bool(self._told)
+        self._told.clear()
+        return told

@@ -1,0 +1,199 @@
+"""A database that cannot be written, read or opened."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+#: Short, so that the fault lasts longer.
+TTL_SECONDS = 2
+FAULT_SECONDS = 3
+AGENTS = 20
+PAGE = 2048
+
+LOCK = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def _locked(registry: Any, _as_root: Callable[..., None]) -> Iterator[None]:
+    """Let another process hold an exclusive lock."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCK, registry.database],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        yield
+        holder.communicate()
+
+
+@contextmanager
+def _read_only(registry: Any, as_root: Callable[..., None]) -> Iterator[None]:
+    """Make the files immutable, which holds for root and for open files too."""
+    files = [registry.database, f"{registry.database}-wal"]
+    as_root("chattr", "+i", *files)
+    try:
+        yield
+    finally:
+        as_root("chattr", "-i", *files)
+
+
+@contextmanager
+def _away(registry: Any, _as_root: Callable[..., None]) -> Iterator[None]:
+    """Move the database away, and put it back."""
+    away = registry.database.rename(f"{registry.database}.away")
+    try:
+        yield
+    finally:
+        away.rename(registry.database)
+
+
+@pytest.mark.parametrize("fault", [_locked, _read_only, _away])
+def test_nobody_expires_while_the_database_cannot_be_written(
+    registry: Any,
+    as_root: Callable[..., None],
+    wait_until: Callable[..., Any],
+    fault: Callable[..., Any],
+) -> None:
+    """Changes are told 503 within a second, and stored again without a restart."""
+    registry.start(AGENT_REGISTRY_GUARD__ENABLED="false")
+    ids = [f"agent-{number}" for number in range(AGENTS)]
+    for agent_id in ids:
+        assert registry.register(agent_id, TTL_SECONDS) == 201
+    answered = []
+
+    with fault(registry, as_root):
+        over = time.monotonic() + FAULT_SECONDS
+        while time.monotonic() < over:
+            asked = time.monotonic()
+            statuses = {registry.beat(ids[0]), registry.register("newcomer")}
+            answered.append((statuses, time.monotonic() - asked))
+        unwell = registry.ask("GET", "/health")[0]
+    wait_until(lambda: registry.beat(ids[0]) == 200)
+    statuses = [registry.beat(agent_id) for agent_id in ids]
+
+    assert all(seen == {503} and seconds < 2 for seen, seconds in answered)
+    assert unwell == 503
+    assert statuses == [200] * AGENTS
+    assert registry.ids() == {*ids}
+    assert "expired" not in registry.log()
+    wait_until(lambda: registry.ask("GET", "/health")[0] == 200)
+
+
+def test_reads_go_on_while_another_process_holds_the_lock(registry: Any) -> None:
+    """Sixty beats that wait for the writer hold up no list."""
+    registry.start()
+    for number in range(AGENTS):
+        registry.register(f"agent-{number}")
+
+    with _locked(registry, lambda: None):
+        beating = [
+            threading.Thread(target=registry.beat, args=(f"agent-{n % AGENTS}",))
+            for n in range(60)
+        ]
+        for thread in beating:
+            thread.start()
+        asked = time.monotonic()
+        listed = registry.ids()
+        seconds = time.monotonic() - asked
+        for thread in beating:
+            thread.join()
+
+    assert len(listed) == AGENTS
+    assert seconds < 0.5
+
+
+def _corrupt(database: Path) -> None:
+    with database.open("r+b") as file:
+        file.seek(database.stat().st_size // PAGE // 2 * PAGE)
+        file.write(os.urandom(PAGE))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (_corrupt, "is damaged"),
+        (lambda path: os.truncate(path, 0), "is empty, and a registry was there"),
+    ],
+)
+def test_a_broken_database_is_not_served(
+    registry: Any, damage: Callable[[Path], object], reason: str
+) -> None:
+    """Status 78, which systemd does not restart; the sentence names the cure."""
+    registry.start()
+    for number in range(AGENTS):
+        registry.register(f"agent-{number}", filler=500)
+    registry.daemon.stop()
+    damage(registry.database)
+
+    status, said = _start(registry.database)
+
+    assert status == 78
+    assert reason in said
+    assert "agent-registryd restore FILE" in said
+    registry.database.unlink()
+
+
+def test_a_folder_that_is_read_only_is_told_at_the_start(
+    make_disk: Callable[[int], Any], as_root: Callable[..., None]
+) -> None:
+    """With the cause; nothing is served."""
+    disk = make_disk(1_024)
+    as_root("mount", "-o", "remount,ro", disk.folder)
+
+    status, said = _start(disk.folder / "registry.db")
+
+    assert status == 78
+    assert "Read-only file system" in said
+
+
+def test_a_database_that_was_replaced_is_not_served(
+    registry: Any, wait_until: Callable[..., Any]
+) -> None:
+    """An empty file in its place is no empty list; health tells of it."""
+    registry.start()
+    for number in range(AGENTS):
+        registry.register(f"agent-{number}")
+
+    away = registry.database.rename(f"{registry.database}.away")
+    registry.database.touch()
+    listed = [registry.ask("GET", "/agents")[0] for _ in range(8)]
+    beat = registry.beat("agent-0")
+    wait_until(lambda: registry.ask("GET", "/health")[0] == 503)
+    away.rename(registry.database)
+
+    assert (set(listed), beat) == ({503}, 503)
+    assert len(registry.ids()) == AGENTS
+    assert registry.beat("agent-0") == 200
+
+
+def _start(database: Path) -> tuple[int, str]:
+    """Start a daemon that is expected to refuse; return its status and words."""
+    done = subprocess.run(
+        [sys.executable, "-m", "daemon"],
+        cwd=Path(__file__).parents[3],
+        env={
+            "PATH": os.environ["PATH"],
+            "AGENT_REGISTRY_SERVER__PORT": "0",
+            "AGENT_REGISTRY_STORE__URL": f"sqlite:///{database}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    return done.returncode, done.stderr
