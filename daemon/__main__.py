@@ -1,18 +1,20 @@
-"""`agent-registryd`: the command that serves."""
+"""`agent-registryd`: the command that serves, backs up and restores."""
 
 import importlib.metadata
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from daemon import commands
 from daemon.app import RegistryDaemon, StartupFailed
 from daemon.config import Config, ConfigError, load_config
 from daemon.logs import configure_logging
-from store import failpoints
+from store import StoreError, StoreUnusable, failpoints
 
 #: Exit statuses: systemd restarts after FAILED, and gives up after UNUSABLE
 #: (EX_CONFIG of sysexits.h), which only an operator can mend.
@@ -22,16 +24,21 @@ UNUSABLE = 78
 main = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+_ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="The configuration; else $AGENT_REGISTRY_CONFIG, else ./config.toml.",
+    ),
+]
+_BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
+
+
 @main.callback(invoke_without_command=True)
 def serve(
+    context: typer.Context,
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The configuration; else $AGENT_REGISTRY_CONFIG, else ./config.toml.",
-        ),
-    ] = None,
+    config: _ConfigFile = None,
     check_config: Annotated[
         bool, typer.Option("--check-config", help="Print the configuration and exit.")
     ] = False,
@@ -40,6 +47,9 @@ def serve(
     ] = False,
 ) -> None:
     """Know which agents are alive, and where: serve the registry over HTTP."""
+    if context.invoked_subcommand is not None:
+        context.obj = config
+        return
     if version:
         typer.echo(importlib.metadata.version("agent-registry"))
         return
@@ -53,6 +63,33 @@ def serve(
         _exit(str(error), UNUSABLE)
     except StartupFailed as error:
         _exit(str(error), UNUSABLE if error.lasting else FAILED)
+
+
+@main.command("backup")
+def back_up(
+    context: typer.Context, file: _BackupFile, *, config: _ConfigFile = None
+) -> None:
+    """Copy the database to FILE, while the daemon serves it or not."""
+    _run(commands.back_up, config or context.obj, file)
+
+
+@main.command("restore")
+def restore(
+    context: typer.Context, file: _BackupFile, *, config: _ConfigFile = None
+) -> None:
+    """Put the backup FILE in the place of the database, which is put aside."""
+    _run(commands.restore, config or context.obj, file)
+
+
+def _run(
+    command: Callable[[Config, Path], str], config: Path | None, file: Path
+) -> None:
+    try:
+        typer.echo(command(load_config(config), file))
+    except (ConfigError, StoreUnusable) as error:
+        _exit(str(error), UNUSABLE)
+    except (StoreError, OSError) as error:
+        _exit(str(error), FAILED)
 
 
 def _serve(config: Config) -> None:

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -15,6 +16,7 @@ from api.health import LeaseTimeHealth, SweepHealth
 from api.metrics import Metrics
 from api.models import TtlLimits
 from api.server import Lifespan
+from daemon.backups import BackupJob
 from daemon.cleanups import CleanUps
 from daemon.config import Config
 from daemon.expiry import ExpirySweep
@@ -24,6 +26,7 @@ from daemon.lease_keeper import LeaseKeeper
 from daemon.listener import HttpListener, bind
 from daemon.lock import DaemonLock, LockHeld
 from daemon.scheduler import (
+    BACKUP_JOB,
     EXPIRY_JOB,
     WATCHDOG_JOB,
     create_scheduler,
@@ -192,8 +195,17 @@ class RegistryDaemon:
             EXPIRY_JOB,
             self._sweep.run,
         )
+        self._schedule_backups()
         self._scheduler.start()
         self._cleanups.push("scheduler", self._scheduler.shutdown)
+
+    def _schedule_backups(self) -> None:
+        backup = self._config.backup
+        if backup.directory:
+            job = BackupJob(
+                self._storage.database, Path(backup.directory), keep=backup.keep
+            )
+            every(self._scheduler, backup.interval_seconds, BACKUP_JOB, job.run)
 
     def _serve(self, bound: socket.socket) -> HttpListener:
         listener = HttpListener(
@@ -236,6 +248,9 @@ class RegistryDaemon:
             self._storage.database.location,
             extra={"action": "ready"},
         )
+        caution = self._storage.database.caution()
+        if caution is not None:
+            log.warning(caution, extra={"action": "sqlite_old"})
 
     def _serving_died(self) -> None:
         self._died = True

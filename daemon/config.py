@@ -92,6 +92,14 @@ class GuardConfig(_Section):
         return rules if self.enabled else None
 
 
+class BackupConfig(_Section):
+    """Where backups go, how often, and how many are kept."""
+
+    directory: str = ""
+    interval_seconds: float = Field(default=86_400, ge=1, le=31_536_000)
+    keep: PositiveInt = 7
+
+
 class LogConfig(_Section):
     """What is logged, and how a line looks."""
 
@@ -113,6 +121,7 @@ class Config(BaseSettings):
     store: StoreConfig = StoreConfig()
     leases: LeasesConfig = LeasesConfig()
     guard: GuardConfig = GuardConfig()
+    backup: BackupConfig = BackupConfig()
     log: LogConfig = LogConfig()
 
     @classmethod

@@ -15,6 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 log = logging.getLogger(__name__)
 
 EXPIRY_JOB = "expire-agents"
+BACKUP_JOB = "back-up"
 WATCHDOG_JOB = "feed-watchdog"
 
 

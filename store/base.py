@@ -89,6 +89,22 @@ class Swept(NamedTuple):
     hold: Hold | None = None
 
 
+class Manifest(NamedTuple):
+    """What a backup says of itself."""
+
+    taken_at: datetime
+    agents: int
+    schema_version: int
+
+
+class Restored(NamedTuple):
+    """What a restore did."""
+
+    manifest: Manifest
+    #: Where what stood in the place is now; None: nothing did.
+    put_aside: Path | None
+
+
 class RegistryDatabase(abc.ABC):
     """The resource behind a repository: what opens, checkpoints and closes.
 
@@ -117,12 +133,39 @@ class RegistryDatabase(abc.ABC):
             StoreUnusable: it is unreadable, foreign, or of a newer program.
         """
 
+    def caution(self) -> str | None:
+        """Return what an operator should know of the database's software."""
+        return None
+
     @abc.abstractmethod
     def checkpoint(self) -> None:
         """Move what is committed from the log into the database proper.
 
         Raises:
             StoreUnavailable: it could not be done now; nothing is lost.
+        """
+
+    @abc.abstractmethod
+    def backup(self, target: Path) -> Manifest:
+        """Copy the database to a file, whole or not at all, while it is in use.
+
+        Whatever was committed before the call is in it. Opens nothing, and holds
+        up nobody.
+
+        Raises:
+            StoreUnusable: the database is damaged, or not there.
+            StoreUnavailable: it cannot be read, or the file not be written, now.
+        """
+
+    @abc.abstractmethod
+    def restore(self, source: Path) -> Restored:
+        """Put a backup in the place of the database, which is put aside.
+
+        For a database that nobody has open.
+
+        Raises:
+            StoreUnusable: the file is no whole backup.
+            StoreUnavailable: a file cannot be read or written now.
         """
 
     @abc.abstractmethod

@@ -1,6 +1,5 @@
 """One SQLite file, and the threads that hold its connections."""
 
-import logging
 import sqlite3
 import threading
 import weakref
@@ -10,8 +9,14 @@ from pathlib import Path
 
 from peewee import SqliteDatabase
 
-from store import schema, soundness
-from store.base import RegistryDatabase, StoreUnavailable, StoreUnusable
+from store import backup, schema, soundness
+from store.base import (
+    Manifest,
+    RegistryDatabase,
+    Restored,
+    StoreUnavailable,
+    StoreUnusable,
+)
 from store.figures import Figures, Ledger
 from store.queries import execute
 from store.readers import Readers
@@ -19,8 +24,6 @@ from store.room import Room
 from store.soundness import Soundness
 from store.wal import WriteAheadLog, log_bytes, may_lose_commits
 from store.writer import Lane, Writer
-
-log = logging.getLogger(__name__)
 
 #: How long a connection waits for another process's lock before it gives up.
 _BUSY_SECONDS = 0.5
@@ -100,19 +103,29 @@ class SqliteRegistryDatabase(RegistryDatabase):
         """See `RegistryDatabase`."""
         with self._opening:
             self._closed = False
-        if may_lose_commits(sqlite3.sqlite_version_info):
-            log.warning(
-                "SQLite %s can lose changes when another program checkpoints the "
-                "database beside the daemon: let none, or install 3.51.3",
-                sqlite3.sqlite_version,
-                extra={"action": "sqlite_old"},
-            )
         self._opened()
+
+    def caution(self) -> str | None:
+        """See `RegistryDatabase`."""
+        if not may_lose_commits(sqlite3.sqlite_version_info):
+            return None
+        return (
+            f"SQLite {sqlite3.sqlite_version} can lose changes when another program "
+            "checkpoints the database beside the daemon: let none, or install 3.51.3"
+        )
 
     def checkpoint(self) -> None:
         """See `RegistryDatabase`."""
         writer = self.writer
         writer.submit(Lane.MAINTENANCE, self._tending.empty).result()
+
+    def backup(self, target: Path) -> Manifest:
+        """See `RegistryDatabase`."""
+        return backup.backup(self._path, target)
+
+    def restore(self, source: Path) -> Restored:
+        """See `RegistryDatabase`."""
+        return backup.restore(source, self._path.resolve())
 
     def write_lag_seconds(self) -> float:
         """Return how long the oldest change waits; 0 while nothing is open."""

@@ -42,6 +42,11 @@ def check(path: Path) -> None:
         StoreUnusable: the file is unreadable, foreign, or of a newer program.
     """
     header = _read_header(path)
+    if restoring(path).exists():
+        raise StoreUnusable(
+            f"a restore to {path} was cut short: run it again, "
+            f"or remove {restoring(path)}"
+        )
     if not header:
         _refuse_lone_log(path)
         return
@@ -54,6 +59,11 @@ def check(path: Path) -> None:
         raise StoreUnusable(f"{path} is the database of another program")
     (version,) = struct.unpack_from(">I", header, _VERSION_OFFSET)
     _refuse_newer(path, version)
+
+
+def restoring(path: Path) -> Path:
+    """Name the file that stands beside `path` while a backup is being put there."""
+    return Path(f"{path.resolve()}.restoring")
 
 
 def refuse_emptied(path: Path, lock_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from store import AgentRecord, Storage, StoreUnavailable, create_storage_backend
 from store.readers import Readers
 from store.sqlite import SqliteAgentRegistryRepository
+from store.wal import may_lose_commits
 
 LIMIT = 1024 * 1024
 AGENTS = 400
@@ -113,3 +114,23 @@ def test_a_checkpoint_that_fails_loses_nothing(
     assert grown > LIMIT
     assert shrunk < LIMIT * SLACK
     assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ((3, 40, 1), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 50, 6), True),
+        ((3, 50, 7), False),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 52, 0), False),
+    ],
+)
+def test_versions_that_can_lose_commits_are_known(
+    version: tuple[int, int, int], *, expected: bool
+) -> None:
+    """By the number of the release, two of which are patched."""
+    assert may_lose_commits(version) is expected

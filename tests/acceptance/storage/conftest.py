@@ -18,6 +18,7 @@ class Registry:
 
     def __init__(self, start: Callable[..., Any], database: Path) -> None:
         self.database = database
+        self.root = str(ROOT)
         self._start = start
         self.daemon: Any = None
 

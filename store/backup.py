@@ -1,0 +1,191 @@
+"""Copies of the database, taken while it is written, and put back.
+
+A backup is one file that says in a table of its own what it holds; it has been
+looked at before it got its name. Copied by hand, a database may lack what only its
+log held, and looks whole all the same: so only a backup with its manifest is put
+back.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from store import schema, soundness
+from store.base import Manifest, Restored, StoreUnavailable, StoreUnusable
+from store.clock import utcnow
+from store.models import from_micros, to_micros
+
+#: Pages copied at a time, 1 MB, and the pause after them.
+_STEP_PAGES = 512
+_STEP_PAUSE_SECONDS = 0.005
+
+_COUNT = "SELECT count(*) FROM agents"
+_MAKE_MANIFEST = """
+    CREATE TABLE manifest (taken_at INTEGER, agents INTEGER, schema_version INTEGER)
+"""
+_WRITE_MANIFEST = "INSERT INTO manifest VALUES (?, ?, ?)"
+_READ_MANIFEST = "SELECT taken_at, agents, schema_version FROM manifest"
+
+
+def backup(database: Path, target: Path) -> Manifest:
+    """Copy `database` to `target`, which appears whole or not at all.
+
+    Whatever was committed before the call is in it. The copy is taken from one
+    snapshot, in small steps: writers go on, and only the log grows meanwhile.
+
+    Raises:
+        StoreUnusable: `database` is none of ours, or damaged.
+        StoreUnavailable: it cannot be read, or `target` not be written, now.
+    """
+    schema.check(database)
+    if not database.exists():
+        raise StoreUnusable(f"{database} does not exist")
+    partial = Path(f"{target}.partial")
+    with _undone(partial), _told(f"{database} was not backed up to {target}"):
+        partial.unlink(missing_ok=True)
+        manifest = _copy(database, partial)
+        _require_whole(partial)
+        _sync(partial)
+        partial.replace(target)
+        _sync(target.parent)
+    return manifest
+
+
+def restore(source: Path, database: Path) -> Restored:
+    """Put the backup `source` in the place of `database`, which is put aside.
+
+    Call it with the daemon's lock held. Agents get a full TTL at the next start:
+    the backup carries until when its registry listened.
+
+    Raises:
+        StoreUnusable: `source` is no whole backup of ours.
+        StoreUnavailable: a file cannot be read or written now.
+    """
+    manifest = verify(source)
+    fresh = schema.restoring(database)
+    with _told(f"{source} was not restored to {database}"):
+        with _undone(fresh):
+            fresh.unlink(missing_ok=True)
+            _copy_file(source, fresh)
+        # From here on `schema.check` refuses to serve until this is done again:
+        # at no moment may an empty registry be made in the place.
+        aside = _put_aside(database)
+        fresh.replace(database)
+        _sync(database.parent)
+    return Restored(manifest, aside)
+
+
+def verify(source: Path) -> Manifest:
+    """Return the manifest of a backup that is whole.
+
+    Raises:
+        StoreUnusable: it is not, or not ours, or of a newer program.
+    """
+    if not source.exists():
+        raise StoreUnusable(f"{source} does not exist")
+    schema.check(source)
+    _require_whole(source)
+    try:
+        with closing(_connect(source, "ro")) as copy:
+            taken_at, agents, version = copy.execute(_READ_MANIFEST).fetchone()
+            (found,) = copy.execute(_COUNT).fetchone()
+    except (sqlite3.Error, TypeError) as error:
+        raise StoreUnusable(
+            f"{source} has no manifest: it was not made by agent-registryd backup, "
+            "and may lack what was in the -wal beside it"
+        ) from error
+    if found != agents:
+        raise StoreUnusable(
+            f"{source} holds {found} agents, and its manifest says {agents}"
+        )
+    return Manifest(from_micros(taken_at), agents, version)
+
+
+def _copy(database: Path, partial: Path) -> Manifest:
+    with (
+        closing(_connect(database, "rw")) as live,
+        closing(sqlite3.connect(partial, isolation_level=None)) as copy,
+    ):
+        # Only the daemon's writer may checkpoint.
+        live.execute("PRAGMA wal_autocheckpoint = 0")
+        live.execute("PRAGMA query_only = 1")
+        # Held to the end: a copy whose source changes between two steps would
+        # begin anew, and never end.
+        live.execute("BEGIN")
+        (agents,) = live.execute(_COUNT).fetchone()
+        (version,) = live.execute("PRAGMA user_version").fetchone()
+        manifest = Manifest(utcnow(), agents, version)
+        live.backup(copy, pages=_STEP_PAGES, sleep=_STEP_PAUSE_SECONDS)
+        live.execute("ROLLBACK")
+        copy.execute("PRAGMA journal_mode = delete")  # one file, without a log
+        copy.execute(_MAKE_MANIFEST)
+        values = (to_micros(manifest.taken_at), agents, version)
+        copy.execute(_WRITE_MANIFEST, values)
+    return manifest
+
+
+def _copy_file(source: Path, fresh: Path) -> None:
+    """Copy a backup, without its manifest."""
+    with (
+        closing(_connect(source, "ro")) as kept,
+        closing(sqlite3.connect(fresh, isolation_level=None)) as copy,
+    ):
+        kept.backup(copy)
+        copy.execute("DROP TABLE manifest")
+    fresh.chmod(0o600)
+    _sync(fresh)
+
+
+def _put_aside(database: Path) -> Path | None:
+    """Rename the database and its log, so that they still belong together."""
+    stamp = f"{utcnow():%Y%m%dT%H%M%S.%fZ}"
+    aside = Path(f"{database}.before-{stamp}")
+    log, index = Path(f"{database}-wal"), Path(f"{database}-shm")
+    if log.exists():
+        log.replace(f"{aside}-wal")
+    index.unlink(missing_ok=True)  # made anew from the log
+    if not database.exists():
+        return None
+    database.replace(aside)
+    return aside
+
+
+def _require_whole(path: Path) -> None:
+    found = soundness.quick_check(path)
+    if found is not None:
+        raise StoreUnusable(f"{path} is damaged: {found}")
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _undone(path: Path) -> Iterator[None]:
+    """Remove what was made at `path`, unless all goes well."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+@contextmanager
+def _told(sentence: str) -> Iterator[None]:
+    """Tell what files and databases raise as the store does."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreUnavailable(f"{sentence}: {error}") from error
