@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-TTL_SECONDS = 3
+TTL_SECONDS = 2
 
 
 @pytest.fixture
