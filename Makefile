@@ -35,9 +35,9 @@ bench: $(VENV)/.run-ready
 bench-full: $(VENV)/.run-ready
 	$(BIN)/python -m bench full
 
-# The tests that take minutes, and no others.
+# What takes too long for every day, the seeded bugs, and one table of what it found.
 torture: $(VENV)/.test-ready
-	$(BIN)/python -m pytest -m torture $(PYTEST)
+	$(BIN)/python tests/torture.py $(PYTEST)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
