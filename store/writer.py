@@ -157,9 +157,18 @@ class Writer:
     def _run(self) -> None:
         # A turn is a call of its own, so that nothing of a finished job stays
         # referenced here and keeps alive the repository this thread serves.
-        while self._turn():
+        while self._turn_on():
             pass
         self._database.close()
+
+    def _turn_on(self) -> bool:
+        try:
+            return self._turn()
+        except Exception:
+            # Whoever waited was answered before: what failed came after the commit.
+            # Without this thread, nobody would ever be answered again.
+            log.exception("The writer failed", extra={"action": "writer_failed"})
+            return True
 
     def _turn(self) -> bool:
         """Serve what waits, or wait; false once closed and nothing is left."""

@@ -340,3 +340,21 @@ def test_once_a_transaction_failed_the_next_ones_fail_soon(
 
     assert 0.5 <= waited < 0.9
     assert database.timeout == 0.5
+
+
+def test_the_writer_outlives_what_fails_behind_a_commit(
+    database: SqliteDatabase,
+    write: Callable[[str], Callable[[], str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The change was answered, the failure is told, and the next one is served."""
+
+    def fail() -> None:
+        raise PermissionError("the log may not be looked at")
+
+    writer = Writer(database, fail)
+    answers = [writer.submit(Lane.CHANGE, write(text)).result(30) for text in "ab"]
+    writer.close()
+
+    assert answers == ["a", "b"]
+    assert "the log may not be looked at" in caplog.text
