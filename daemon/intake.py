@@ -1,5 +1,6 @@
 """Whether heartbeats can be received: the event loop turns, and the store writes."""
 
+import math
 from collections.abc import Callable
 
 from store import AgentRegistryRepository
@@ -29,6 +30,10 @@ class Intake:
     def store_writes(self) -> bool:
         """Tell whether changes are being committed, as far as any were asked for."""
         return self._repo.write_lag_seconds() < WRITE_SECONDS
+
+    def store_fails(self) -> bool:
+        """Tell whether the last change that was asked for could not be committed."""
+        return math.isinf(self._repo.write_lag_seconds())
 
     def _answer(self) -> None:
         self._answered = True

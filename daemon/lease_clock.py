@@ -86,7 +86,7 @@ class LeaseClock:
         self._generation = 0
         self._heard = self._resumed = self._read()
         self._standstill: Standstill | None = None
-        self._hears = True
+        self._hears, self._fails = True, False
         self._disturbed = False
 
     def begin(self, stopped: Listening | None) -> None:
@@ -97,7 +97,7 @@ class LeaseClock:
         """
         with self._lock:
             self._heard = self._resumed = self._read()
-            self._hears = True
+            self._hears, self._fails = True, False
             self._standstill = stopped and Standstill(
                 stopped.listened_at, Cause.START, stopped.seconds
             )
@@ -129,10 +129,16 @@ class LeaseClock:
                 return Listening(standstill.at, standstill.at)
             return Listening(self._resumed.wall, self._heard.wall)
 
-    def turn(self, *, hears: bool) -> None:
-        """Look at the clocks; `hears` says whether beats are being received."""
+    def turn(self, *, hears: bool, fails: bool = False) -> None:
+        """Look at the clocks.
+
+        Args:
+            hears: whether beats are being received, as far as can be seen.
+            fails: whether they are known not to be, so that lease time stands still
+                at once, and not only when it has become a gap.
+        """
         with self._lock:
-            self._hears = hears
+            self._hears, self._fails = hears, fails
             looked = self._look()
             if hears:
                 self._heard = looked
@@ -149,7 +155,7 @@ class LeaseClock:
         """Note whether anything happens, from now on, that spoils a re-arm."""
         with self._lock:
             self._heard = self._read()
-            self._disturbed = False
+            self._fails = self._disturbed = False
 
     @property
     def disturbed(self) -> bool:
@@ -186,7 +192,7 @@ class LeaseClock:
             return Cause.STEP_FORWARD if drift > 0 else Cause.STEP_BACK
         if self._heard.ran_to(looked) > GAP_SECONDS:
             return Cause.GAP if self._hears else Cause.STALL
-        return None
+        return Cause.STALL if self._fails else None
 
     def _read(self) -> _Reading:
         """Read both clocks as if at once.

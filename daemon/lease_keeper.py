@@ -32,6 +32,9 @@ class Hearing(Protocol):
     def store_writes(self) -> bool:
         """Tell whether the store writes."""
 
+    def store_fails(self) -> bool:
+        """Tell whether it is known not to."""
+
 
 class LeaseKeeper:
     """Keeps the leases of `repo` from running while nobody can be heard.
@@ -83,7 +86,10 @@ class LeaseKeeper:
     def turn(self) -> None:
         """Do what is to be done every half second."""
         loop_turns = self._hearing.loop_turns()
-        self._clock.turn(hears=loop_turns and self._hearing.store_writes())
+        self._clock.turn(
+            hears=loop_turns and self._hearing.store_writes(),
+            fails=self._hearing.store_fails(),
+        )
         try:
             standstill = self._clock.standstill
             if standstill is None:

@@ -97,6 +97,18 @@ def test_who_is_not_heard_is_not_late(clock: LeaseClock, machine: Machine) -> No
     assert clock.standstill == Standstill(last_heard, Cause.STALL, 60)
 
 
+def test_what_is_known_to_fail_is_a_stall_at_once(
+    clock: LeaseClock, machine: Machine
+) -> None:
+    """There is no need to see whether it becomes a gap."""
+    last_heard = machine.wall
+    machine.run(0.5)
+
+    clock.turn(hears=False, fails=True)
+
+    assert clock.standstill == Standstill(last_heard, Cause.STALL, 60)
+
+
 def test_a_short_stall_is_none(clock: LeaseClock, machine: Machine) -> None:
     """Within two seconds it is over, and lease time never stood still."""
     for hears in (False, False, False, True, False, False, False, True):

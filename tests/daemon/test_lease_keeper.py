@@ -1,6 +1,7 @@
 """Keeping leases: a real store, and clocks that the test steps."""
 
 import logging
+import math
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,7 +13,7 @@ import pytest
 
 from daemon.lease_clock import Cause, LeaseClock
 from daemon.lease_keeper import LeaseKeeper
-from store import AgentRecord, create_storage_backend
+from store import AgentRecord, StoreUnavailable, create_storage_backend
 from store.leases import MAX_REARMS, Status
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -57,6 +58,10 @@ class Registry:
     def store_writes(self) -> bool:
         """Answer as an intake does."""
         return self.writes
+
+    def store_fails(self) -> bool:
+        """Answer as an intake does."""
+        return math.isinf(self.repo.write_lag_seconds())
 
     def run(self, seconds: float) -> None:
         """Let time pass, with a turn every half second."""
@@ -368,3 +373,17 @@ def test_a_standstill_is_told_once(
 
     told = [(one.action, one.cause) for one in caplog.records]  # type: ignore[attr-defined] # our own fields
     assert told == [("lease_time_stands", "stall"), ("rearmed", "stall")]
+
+
+def test_a_store_that_fails_stops_lease_time_at_once(
+    registry: Registry, make_record: MakeRecord, tmp_path: Path
+) -> None:
+    """A gap is two seconds; whoever beats every second would be dead by then."""
+    registry.repo.register(make_record(ttl_seconds=2))
+    with closing(sqlite3.connect(tmp_path / "registry.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable):
+            registry.repo.update_heartbeat("summariser-1")
+        for _ in range(20):
+            registry.run(0.5)
+            assert registry.status() is not Status.DEAD
