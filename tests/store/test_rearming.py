@@ -10,10 +10,11 @@ from store import (
     AgentRecord,
     AgentRegistryRepository,
     Listening,
+    SqliteAgentRegistryRepository,
     Storage,
     create_storage_backend,
 )
-from store.leases import MAX_REARMS, Rearmed, rearmed
+from store.leases import MAX_REARMS, Rearmed, Status, rearmed
 
 MakeRecord = Callable[..., AgentRecord]
 
@@ -272,3 +273,42 @@ def test_a_registry_that_never_stored_it_listened_when_it_last_heard(
     repo.add(make_record("to-come", last_heartbeat=NOON + HOUR))
     assert repo.listening() == Listening(NOON, NOON)
     frozen.tick(0)
+
+
+class JumpingTime:
+    """Lease time that jumps back by an hour while it is asked for the first time."""
+
+    generation = 0
+
+    def __init__(self, jump: Callable[[], object]) -> None:
+        self._jump = jump
+
+    def now(self) -> datetime:
+        """Return the instant before the jump once, and then the one behind it."""
+        if self.generation:
+            return NOON - HOUR
+        self.generation = 1
+        self._jump()
+        return NOON
+
+
+def test_a_reader_is_not_caught_by_a_jump_of_lease_time(
+    storage: Storage, make_record: MakeRecord, frozen: FrozenDateTimeFactory
+) -> None:
+    """Rows re-armed behind a step back are not judged by the time before it."""
+    repo, database = storage
+    repo.add(make_record(last_heartbeat=NOON))
+
+    def step_back() -> None:
+        frozen.move_to(NOON - HOUR)
+        repo.rearm(NOON - HOUR, 0, always)
+
+    reading = SqliteAgentRegistryRepository(
+        database,  # type: ignore[arg-type] # SQLite's own
+        lease_time=JumpingTime(step_back),
+    )
+
+    view = reading.view("summariser-1")
+
+    assert view is not None
+    assert view.status is Status.ALIVE
