@@ -40,9 +40,8 @@ class Model:
     used up every re-arm must be dead, and gone after a hold and a few sweeps.
     """
 
-    #: What a stop costs at most: the last instant of listening may be stored ten
-    #: seconds late, and lease time runs again a turn or two after it could.
-    SLACK = 13.0
+    #: What a stop costs at most: lease time runs again a turn or two after it could.
+    SLACK = 2.5
     #: In a stretch that was shorter, the re-arm before it may have been cut short;
     #: it counts against nobody, and may have given one more.
     REARM = 3.0
@@ -66,15 +65,18 @@ class Model:
         elif self._stretch:
             self.disturbed()
 
-    def disturbed(self) -> None:
-        """Let something happen after which leases are re-armed, once at least."""
+    def disturbed(self, forgets: float = 0) -> None:
+        """Let something happen after which leases are re-armed, once at least.
+
+        A process that crashes may forget some seconds in which it listened.
+        """
         for row in self.rows.values():
-            row.spent = self._spent(row)
+            row.spent = max(0, self._spent(row) - forgets)
             if self._stretch < self.REARM:
                 row.spent = min(row.spent, (self.LEASES - 1) * row.ttl)
-            row.perhaps = self._of_stretch(row)
+            row.perhaps = self._of_stretch(row, forgets)
             row.begun = 0
-        self.certain += max(0, self._stretch - self.SLACK)
+        self.certain += max(0, self._stretch - self.SLACK - forgets)
         self._stretch = 0
 
     def register(self, agent_id: str, ttl: int, at: float) -> None:
@@ -115,10 +117,9 @@ class Model:
     def _spent(self, row: Row) -> float:
         return row.spent + (row.perhaps if self._stretch >= self.REARM else 0)
 
-    def _of_stretch(self, row: Row) -> float:
-        if self._stretch < row.ttl / 3 + self.SLACK:
-            return 0
-        return max(0, self._stretch - row.begun - self.SLACK)
+    def _of_stretch(self, row: Row, forgets: float = 0) -> float:
+        known = self._stretch - self.SLACK - forgets
+        return max(0, known - row.begun) if known >= row.ttl / 3 else 0
 
 
 class Weather:

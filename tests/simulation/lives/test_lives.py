@@ -96,6 +96,7 @@ class World:
 
     def begin(self) -> None:
         """Turn and sweep as a daemon does, while this process lives."""
+        self.began = self.machine.seconds
         keeper = self.registry.keeper
 
         def turn() -> None:
@@ -113,18 +114,20 @@ class World:
 
     def crash(self) -> None:
         """End without a word, and begin anew."""
-        self.end(self.registry.kill)
+        # In its first minute a process stores all the time that it listens.
+        young = self.machine.seconds - self.began < 58
+        self.end(self.registry.kill, forgets=0 if young else 10.5)
 
     def restart(self) -> None:
         """End as asked to, and begin anew."""
         self.end(self.registry.stop)
 
-    def end(self, how: Callable[[], None]) -> None:
+    def end(self, how: Callable[[], None], forgets: float = 0) -> None:
         """End, and begin anew some time later."""
         self.machine.on_read = lambda: None
         self.weather.clear()
         how()
-        self.model.disturbed()
+        self.model.disturbed(forgets)
         self.machine.seconds += self.somehow(0.1, 3000)
         if self.random.random() < 0.3:
             self.weather.step()
