@@ -152,6 +152,13 @@ class RegistryMachine(RuleBasedStateMachine):
         self.repo = self.registry.repo
         self._rearmed()
 
+    @rule(lives=st.lists(st.sampled_from([2, 25, 50]), max_size=6))
+    def crash_loop(self, lives: list[int]) -> None:
+        """One process after the other lives for so many seconds."""
+        for seconds in lives:
+            self.tick(2 * seconds)
+            self.restart(seconds=1, step=0, asked=False)
+
     @invariant()
     def readers_see_the_model(self) -> None:
         """Rows, lists and counts say the same."""

@@ -154,14 +154,19 @@ class Weather:
         return math.exp(self.random.uniform(math.log(least), math.log(most)))
 
     def change(self) -> None:
-        """Let other faults come, more or less often."""
+        """Let other faults come, more or less often, by chance or regularly."""
         self.present = self.random.sample(self.faults, self.random.randint(1, 4))
-        self.calm_seconds = self.somehow(1, 300)
-        self.world.after(self.random.uniform(60, 1200), self.change)
+        calm = self.somehow(1, 300)
+        regular = self.random.random() < 0.5
+        self.calm_seconds = lambda: (
+            calm
+            * (self.random.uniform(0.8, 1) if regular else self.random.expovariate(1))
+        )
+        self.world.after(self.random.uniform(60, 3000), self.change)
 
     def strike(self) -> None:
         """Let one fault come, or several upon each other, and perhaps a sweep."""
-        self.world.after(self.random.expovariate(1 / self.calm_seconds), self.strike)
+        self.world.after(self.calm_seconds(), self.strike)
         while True:
             fault = self.random.choice(self.present)
             self.world.story.append(f"  {fault.__name__}")
