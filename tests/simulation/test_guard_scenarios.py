@@ -119,3 +119,22 @@ def test_a_crash_does_not_renew_a_hold(removed: Callable[..., Removed]) -> None:
     So the hold ends just behind the sweep at 360 s, and all is over one sweep later.
     """
     assert removed(Silence(100, 30), RULES, crashing=True) == Removed(30, 480)
+
+
+def test_the_oldest_of_the_held_go_first(
+    make_registry: Callable[..., Any], make_record: Callable[..., AgentRecord]
+) -> None:
+    """By their deadlines, in whatever order they registered."""
+    registry = make_registry(GuardRules(hold_seconds=0, hold_most_seconds=0))
+    names = [f"agent-{number:02}" for number in range(16)]
+    registry.repo.register_all([make_record(name, ttl_seconds=TTL) for name in names])
+    for name in reversed(names):
+        registry.run(1)
+        registry.repo.renew_all([name])
+    registry.run(TTL)
+
+    assert registry.repo.sweep().held == 16
+    assert registry.repo.sweep().removed == 10
+
+    left = {one.agent_id for one in registry.repo.list_all()}
+    assert left == set(names[:6])
