@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from store import schema, soundness
+from store import failpoints, schema, soundness
 from store.base import Manifest, Restored, StoreUnavailable, StoreUnusable
 from store.clock import utcnow
 from store.models import from_micros, to_micros
@@ -117,7 +117,12 @@ def _copy(database: Path, partial: Path) -> Manifest:
         (agents,) = live.execute(_COUNT).fetchone()
         (version,) = live.execute("PRAGMA user_version").fetchone()
         manifest = Manifest(utcnow(), agents, version)
-        live.backup(copy, pages=_STEP_PAGES, sleep=_STEP_PAUSE_SECONDS)
+        live.backup(
+            copy,
+            pages=_STEP_PAGES,
+            progress=lambda *_progress: failpoints.reach("mid_backup"),
+            sleep=_STEP_PAUSE_SECONDS,
+        )
         live.execute("ROLLBACK")
         copy.execute("PRAGMA journal_mode = delete")  # one file, without a log
         copy.execute(_MAKE_MANIFEST)

@@ -12,7 +12,13 @@ import threading
 import time
 
 #: Every point there is.
-POINTS = ("before_commit", "after_commit", "mid_sweep", "mid_checkpoint")
+POINTS = (
+    "before_commit",
+    "after_commit",
+    "mid_sweep",
+    "mid_checkpoint",
+    "mid_backup",
+)
 #: How long other threads go on at a point that kills.
 _MOMENT_SECONDS = 0.05
 #: `kill_soon` kills within so many seconds.

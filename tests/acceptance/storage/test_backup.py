@@ -116,3 +116,31 @@ def test_what_is_not_there_is_told_in_a_sentence(
     assert (done.returncode, done.stdout) == (status, "")
     assert done.stderr.startswith("agent-registryd: ")
     assert "does not exist" in done.stderr
+
+
+def test_a_kill_during_a_backup_leaves_no_half_of_one(
+    registry: Any,
+    command: Callable[..., Any],
+    tmp_path: Path,
+    wait_until: Callable[..., Any],
+) -> None:
+    """No file of that name, a database that is whole, and the next backup is taken."""
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    registry.start(
+        AGENT_REGISTRY_BACKUP__DIRECTORY=str(folder),
+        AGENT_REGISTRY_BACKUP__INTERVAL_SECONDS="1",
+        AGENTREG_FAIL="mid_backup:kill",
+    )
+    acknowledged = {f"agent-{number}" for number in range(20)}
+    assert {registry.register(agent_id) for agent_id in acknowledged} == {201}
+    wait_until(lambda: registry.daemon.process.poll() is not None)
+
+    left = list(folder.glob("*.db"))
+    registry.start()
+    listed = registry.ids()
+    taken = command("backup", folder / "next.db")
+
+    assert left == []
+    assert listed == acknowledged
+    assert (taken.returncode, taken.stderr) == (0, "")
