@@ -11,8 +11,9 @@ log = logging.getLogger(__name__)
 
 #: Expiries told one by one in a sweep; of the rest the log gives the number.
 TOLD = 100
-#: How long one chunk may hold the writer: a heartbeat behind it waits that long.
-_CHUNK_SECONDS = 0.005
+#: How long one chunk's statement may take. With its commit and a checkpoint it holds
+#: the writer for about 5 ms: so long a heartbeat behind it waits.
+_CHUNK_SECONDS = 0.002
 _SMALLEST, _FIRST, _LARGEST = 20, 200, 5_000
 
 

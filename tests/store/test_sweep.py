@@ -15,8 +15,8 @@ def sizes(learnt: float, rows: int = 100_000) -> list[int]:
     return cut
 
 
-@pytest.mark.parametrize(("seconds_a_row", "rows"), [(1e-5, 500), (5e-5, 100)])
-def test_chunks_grow_or_shrink_to_five_milliseconds(
+@pytest.mark.parametrize(("seconds_a_row", "rows"), [(1e-5, 200), (5e-5, 40)])
+def test_chunks_grow_or_shrink_to_two_milliseconds(
     seconds_a_row: float, rows: int
 ) -> None:
     """Whatever the disk makes of a row."""
