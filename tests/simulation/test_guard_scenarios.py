@@ -136,5 +136,5 @@ def test_the_oldest_of_the_held_go_first(
     assert registry.repo.sweep().held == 16
     assert registry.repo.sweep().removed == 10
 
-    left = {one.agent_id for one in registry.repo.list_all()}
+    left = {one.agent_id for one in registry.repo.list_all(include_dead=True)}
     assert left == set(names[:6])
