@@ -1,0 +1,300 @@
+"""The client for asyncio programs: the same names, to be awaited."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, Self, TypeVar
+
+from agent_registry_client import calls, endings
+from agent_registry_client.client import RegistryClientBase
+from agent_registry_client.discovery import Discovered
+from agent_registry_client.errors import RegistryError
+from agent_registry_client.keeper import Change
+from agent_registry_client.models import (
+    AgentInfo,
+    BulkRenewal,
+    Health,
+    Page,
+    RegisteredAgent,
+    Renewal,
+)
+from agent_registry_client.registration import RegistrationBase
+from agent_registry_client.threads import in_background
+
+T = TypeVar("T")
+
+
+class AsyncRegistration(RegistrationBase):
+    """Keeps an agent registered inside an `async with`, or from `start` to `leave`.
+
+    A thread beats, so that a loop that is busy is not taken for dead; a task that is
+    cancelled, and even a loop that is closed, does not stop the goodbye.
+    """
+
+    async def start(self) -> Self:
+        """Register, and keep the agent registered in the background.
+
+        Waits for the first attempt, no longer than the client's timeout. A registry
+        that is away, or answers nonsense, is tried again in the background.
+
+        Raises:
+            RegistryProblem: the registry refuses the agent.
+            ValueError: this client keeps an agent of this id already.
+        """
+        attempted = self._begin()
+        try:
+            await _wait(attempted, self._keeping.transport.timeout_seconds)
+            self._check()
+        except BaseException:
+            await self.leave()
+            raise
+        return self
+
+    async def leave(self) -> None:
+        """Deregister; returns within a second, and raises nothing. May be repeated."""
+        await _wait(self._finish(), endings.LEAVE_SECONDS)
+        endings.let_go_of_sigterm()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.leave()
+
+
+async def _wait(future: "Future[None]", seconds: float) -> None:
+    # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.wrap_future(future)
+
+
+class AsyncAgentRegistryClient(RegistryClientBase):
+    """Speaks with a registry from asyncio; bound to no loop, usable after a fork.
+
+    Calls run in threads of their own, so that none blocks the loop. A task that is
+    cancelled stops waiting at once; whether its call was heard is not known.
+
+    Every call may raise `Unreachable`, `NotARegistry`, or the `RegistryProblem` that
+    the registry answered. Every call may be repeated.
+    """
+
+    async def register(
+        self,
+        agent_id: str,
+        *,
+        agent_name: str,
+        host: str,
+        port: int,
+        ttl_seconds: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> RegisteredAgent:
+        """Make this the complete registration of an agent, and renew its lease.
+
+        It has to be renewed by `heartbeat`; `registered` sees to that by itself.
+
+        Args:
+            agent_id: Who: unique in the registry.
+            agent_name: What: shared by all agents that do the same work.
+            host: Where others reach it: a DNS name or an IP address.
+            port: From 1 to 65535.
+            ttl_seconds: How long the lease lasts; by default what the registry grants.
+            metadata: JSON: at most 4,000 bytes, 64 keys.
+
+        Raises:
+            InvalidRequest: see its `errors`.
+        """
+        return await self._send(
+            calls.register(
+                agent_id,
+                agent_name=agent_name,
+                host=host,
+                port=port,
+                ttl_seconds=ttl_seconds,
+                metadata=metadata,
+            )
+        )
+
+    async def heartbeat(self, agent_id: str) -> Renewal:
+        """Renew the lease of an agent.
+
+        Raises:
+            AgentNotFound: it has to register again.
+        """
+        return await self._send(calls.heartbeat(agent_id))
+
+    async def heartbeat_all(self, agent_ids: Iterable[str]) -> BulkRenewal:
+        """Renew the leases of up to 10,000 agents, at one instant."""
+        return await self._send(calls.heartbeat_all(agent_ids))
+
+    async def agents(
+        self,
+        *,
+        name: str | None = None,
+        host: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        include_dead: bool = False,
+    ) -> tuple[AgentInfo, ...]:
+        """List the agents that match all that is given, ordered by id: one snapshot.
+
+        Args:
+            name: Exactly this `agent_name`.
+            host: Exactly this host.
+            metadata: These values under these keys; where an agent has an array, it
+                holds this value.
+            include_dead: Also those whose lease has run out, while not yet removed.
+        """
+        page = await self._send(
+            calls.agents(
+                name=name, host=host, metadata=metadata, include_dead=include_dead
+            )
+        )
+        return page.agents
+
+    async def iter_agents(
+        self,
+        *,
+        name: str | None = None,
+        host: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        include_dead: bool = False,
+        page_size: int = 1000,
+    ) -> AsyncIterator[AgentInfo]:
+        """Iterate over the same agents page by page: for fleets of many thousands.
+
+        Each page tells of its own moment.
+        """
+        cursor: str | None = None
+        while True:
+            page: Page = await self._send(
+                calls.agents(
+                    name=name,
+                    host=host,
+                    metadata=metadata,
+                    include_dead=include_dead,
+                    limit=page_size,
+                    cursor=cursor,
+                )
+            )
+            for agent in page.agents:
+                yield agent
+            if (cursor := page.next_cursor) is None:
+                return
+
+    async def discover(
+        self,
+        *,
+        name: str | None = None,
+        host: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        max_age_seconds: float = 0.0,
+    ) -> Discovered:
+        """List the agents that match, from a local copy when the registry is away.
+
+        The copy also answers, without asking, while it is younger than
+        `max_age_seconds`, and for a moment after each failure. An empty answer after a
+        full one is believed when it is repeated a beat interval later.
+
+        Raises:
+            RegistryError: the registry is away, and never answered this before.
+        """
+        call = calls.agents(name=name, host=host, metadata=metadata)
+        copy = self._copies.of(call.target)
+        if not copy.serves(max_age_seconds):
+            try:
+                page = await self._send(call)
+            except RegistryError as error:
+                if not error.temporary:
+                    raise
+                copy.missed(error)
+            else:
+                copy.heard(page.agents)
+        return copy.tell()
+
+    async def get(self, agent_id: str) -> AgentInfo:
+        """Tell of one agent, dead or alive.
+
+        Raises:
+            AgentNotFound: there is none.
+        """
+        return await self._send(calls.get(agent_id))
+
+    async def deregister(self, agent_id: str) -> None:
+        """Remove an agent.
+
+        Raises:
+            AgentNotFound: there is none; or it is gone, and the first answer was lost.
+        """
+        return await self._send(calls.deregister(agent_id))
+
+    async def health(self) -> Health:
+        """Tell how the registry is. That it is unwell is an answer, not an error."""
+        return await self._send(calls.health())
+
+    async def metrics(self) -> str:
+        """Tell the registry's numbers in Prometheus' text format."""
+        return await self._send(calls.metrics())
+
+    async def release_guard(self) -> None:
+        """Let go of the agents that the guard against mass expiry holds."""
+        return await self._send(calls.release_guard())
+
+    def registered(  # noqa: PLR0913 - the fields of a registration
+        self,
+        agent_id: str,
+        *,
+        agent_name: str,
+        host: str,
+        port: int,
+        ttl_seconds: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        on_change: Callable[[Change], object] | None = None,
+    ) -> AsyncRegistration:
+        """Return what keeps an agent registered while its `async with` is entered.
+
+        Registers, beats in the background, registers again when the registry forgot
+        the agent, survives a registry that is away, and deregisters at the end.
+
+        Args:
+            agent_id: Who: unique in the registry, so one for each process.
+            agent_name: What: shared by all agents that do the same work.
+            host: Where others reach it; a host that they cannot reach is warned of.
+            port: From 1 to 65535.
+            ttl_seconds: How long the lease lasts; by default what the registry grants.
+            metadata: JSON: at most 4,000 bytes, 64 keys.
+            on_change: Called with each change of state, in a thread of its own; it
+                may take its time, and what it raises is logged.
+
+        Raises:
+            ValueError, TypeError: the id or the metadata cannot be sent.
+        """
+        described = {
+            "agent_name": agent_name,
+            "host": host,
+            "port": port,
+            "ttl_seconds": ttl_seconds,
+            "metadata": metadata,
+        }
+        return AsyncRegistration(
+            self._keeping,
+            agent_id,
+            described,
+            on_change,
+            hold_sigterm=self._hold_sigterm,
+        )
+
+    async def close(self) -> None:
+        """Deregister what is kept, and close idle connections. May be repeated."""
+        await asyncio.wrap_future(in_background(endings.leave, self._keeping))
+        self._transport.forget_connections()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _send(self, call: calls.Call[T]) -> T:
+        sending = in_background(self._transport.send, call)
+        return await asyncio.wrap_future(sending)

@@ -1,0 +1,81 @@
+"""Threads that never hold up the end of the program."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+log = logging.getLogger("agent_registry_client")
+
+
+def promise() -> "Future[Any]":
+    """Return a future that a waiter who gives up cannot cancel."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def keep_promise(future: "Future[Any]", value: object = None) -> None:
+    """Set the result, unless it is set."""
+    if not future.done():
+        future.set_result(value)
+
+
+def start(work: Callable[..., object], *args: object) -> threading.Thread:
+    """Run `work` in a thread of its own, which the exit does not wait for."""
+    thread = threading.Thread(
+        target=work, args=args, name="agent-registry", daemon=True
+    )
+    thread.start()
+    return thread
+
+
+def in_background(work: Callable[..., T], *args: object) -> "Future[T]":
+    """Run `work` in a thread of its own; return what will hold its result."""
+    future: Future[T] = promise()
+
+    def run() -> None:
+        try:
+            future.set_result(work(*args))
+        except BaseException as error:  # noqa: BLE001 - handed on to who waits
+            future.set_exception(error)
+
+    start(run)
+    return future
+
+
+class SideJobs:
+    """Jobs run one after the other, off the thread that beats.
+
+    Their thread lives only while there are jobs.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._runs = False
+
+    def put(self, job: Callable[[], object]) -> None:
+        """Run `job` soon, after those that wait already."""
+        with self._lock:
+            self._waiting.append(job)
+            if self._runs:
+                return
+            self._runs = True
+        start(self._run)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._runs = False
+                    return
+                job = self._waiting.popleft()
+            try:
+                job()
+            except Exception:
+                log.exception("A callback failed", extra={"action": "callback_failed"})

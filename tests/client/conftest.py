@@ -1,0 +1,134 @@
+"""A registry as a process, programs that use the client, and pure keepers."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent_registry_client import AgentNotFound, AgentRegistryClient
+from agent_registry_client.testing import (
+    RegistryProcess,
+    start_registry,  # noqa: F401 - a fixture
+)
+
+PACKAGE = str(Path(sys.modules["agent_registry_client"].__path__[0]).parent)
+
+
+@pytest.fixture(scope="session")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProcess]:
+    """Start a registry for all tests: a start for each would take half their time."""
+    process = RegistryProcess(tmp_path_factory.mktemp("registry"))
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def registry(process: RegistryProcess) -> Iterator[RegistryProcess]:
+    """Return a registry that knows nobody; a test may kill or pause it."""
+    yield process
+    if process.process.poll() is not None:
+        process.start(empty=True)
+    process.resume()
+    with AgentRegistryClient(process.url) as client:
+        for agent in client.agents(include_dead=True):
+            # What was sent to a paused registry may still be on its way.
+            with contextlib.suppress(AgentNotFound):
+                client.deregister(agent.agent_id)
+
+
+@pytest.fixture
+def client(registry: RegistryProcess) -> Iterator[AgentRegistryClient]:
+    """Return a client of a running registry."""
+    with AgentRegistryClient(registry.url, timeout_seconds=2) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., Any]:
+    """Return what waits for something to become true, and returns it."""
+
+    def wait_until(happened: Callable[[], Any], seconds: float = 10) -> Any:
+        give_up_at = time.monotonic() + seconds
+        while not (result := happened()):
+            assert time.monotonic() < give_up_at, f"not within {seconds} s"
+            time.sleep(0.02)
+        return result
+
+    return wait_until
+
+
+@pytest.fixture
+def described() -> dict[str, Any]:
+    """Return how an agent describes itself; it beats three times a second."""
+    return {
+        "agent_name": "Summariser",
+        "host": "10.0.0.7",
+        "port": 8001,
+        "ttl_seconds": 1,
+    }
+
+
+class Program:
+    """A program of its own that uses the client; `client` and `me` are made for it."""
+
+    def __init__(self, url: str, body: str) -> None:
+        head = """
+            import os, signal, sys, threading, time
+            from agent_registry_client import AgentRegistryClient
+            client = AgentRegistryClient()
+            me = dict(agent_name="Summariser", host="10.0.0.7", port=8001,
+                      ttl_seconds=3)
+            def say(*words): print(*words, flush=True)
+        """
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(head) + textwrap.dedent(body)],
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": PACKAGE,
+                "AGENT_REGISTRY_URL": url,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def hear(self) -> str:
+        """Return the next line it says."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def end(self, signal_number: int = 0) -> tuple[int, str, str]:
+        """Send the signal; return status, output and errors when it has ended."""
+        if signal_number:
+            self.process.send_signal(signal_number)
+        output, errors = self.process.communicate(timeout=15)
+        return self.process.returncode, output.strip(), errors.strip()
+
+
+@pytest.fixture
+def run_program(
+    registry: RegistryProcess,
+) -> Iterator[Callable[[str], Program]]:
+    """Return a function that runs a program against the registry."""
+    started: list[Program] = []
+
+    def run(body: str) -> Program:
+        started.append(Program(registry.url, body))
+        return started[-1]
+
+    yield run
+    for program in started:
+        program.process.kill()
+        program.process.communicate()
+
+
+@pytest.fixture
+def listed(client: AgentRegistryClient) -> Callable[[], set[str]]:
+    """Return a function that asks who is listed."""
+    return lambda: {agent.agent_id for agent in client.agents()}

@@ -1,0 +1,274 @@
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+from agent_registry_client import (
+    AgentInfo,
+    AgentNotFound,
+    AgentRegistryClient,
+    BulkRenewal,
+    Health,
+    InvalidRequest,
+    NotAllowed,
+    NotARegistry,
+    RegisteredAgent,
+    RegistryProblem,
+    Renewal,
+    SweepHealth,
+    Unavailable,
+    calls,
+)
+from agent_registry_client.calls import Answer
+from agent_registry_client.models import read
+
+ROOT = Path(__file__).parent.parent
+SCHEMAS = json.loads((ROOT / "api" / "openapi.json").read_text())["components"][
+    "schemas"
+]
+AGENT = {
+    "agent_id": "a",
+    "agent_name": "A",
+    "host": "::1",
+    "port": 80,
+    "ttl_seconds": 60,
+    "metadata": {"skills": ["x"]},
+    "is_alive": True,
+    "status": "alive",
+    "last_heartbeat": "2026-11-22T15:45:00.000000Z",
+    "expires_at": "2026-11-22T15:46:00.000000Z",
+    "registered_at": "2026-11-22T15:45:00.000000Z",
+    "age_seconds": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "schema"),
+    [
+        (AgentInfo, "AgentInfo"),
+        (RegisteredAgent, "RegistrationAnswer"),
+        (Renewal, "HeartbeatAnswer"),
+        (BulkRenewal, "BulkHeartbeatAnswer"),
+        (Health, "Health"),
+        (SweepHealth, "SweepHealth"),
+    ],
+)
+def test_dataclasses_hold_what_the_api_describes(kind: type, schema: str) -> None:
+    """Every member of an answer is there, by its name and its type, and no other."""
+    described = SCHEMAS[schema]["properties"]
+
+    assert {name: _types(hint) for name, hint in get_type_hints(kind).items()} == {
+        # The guard is reserved as null, and an object once the registry guards.
+        name: {"object", "null"} if name == "guard" else _described_types(member)
+        for name, member in described.items()
+    }
+
+
+def _types(hint: Any) -> set[str]:
+    names = {
+        "str": "string",
+        "datetime": "string",
+        "int": "integer",
+        "float": "number",
+        "bool": "boolean",
+        "NoneType": "null",
+        "tuple": "array",
+    }
+    members = get_args(hint) if "|" in str(hint) else (hint,)
+    return {names.get(member.__name__, "object") for member in members}
+
+
+def _described_types(member: dict[str, Any]) -> set[str]:
+    if "$ref" in member:
+        name = member["$ref"].rpartition("/")[2]
+        return {SCHEMAS[name].get("type", "object")}
+    if "anyOf" in member:
+        return set().union(*(_described_types(one) for one in member["anyOf"]))
+    return {member["type"]}
+
+
+def test_a_newer_registry_does_not_break_an_old_client() -> None:
+    """Members and words that nobody knows here yet are no mistakes."""
+    newer = AGENT | {"status": "held", "generation": 7}
+
+    told = read(AgentInfo, newer)
+
+    assert told.status == "held"
+    assert told.address == "[::1]:80"
+    assert not hasattr(told, "generation")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"<html>",
+        b"\xff\xfe",
+        b'{"agent_id": "a"}',
+        json.dumps(AGENT | {"port": "80"}).encode(),
+        json.dumps(AGENT | {"expires_at": "soon"}).encode(),
+        b"[" * 100_000,
+    ],
+)
+def test_an_answer_that_no_registry_gives_is_told_apart(told: bytes) -> None:
+    """Whatever else answers with 200, the caller hears of one error."""
+    with pytest.raises(NotARegistry):
+        calls.get("a").read(Answer(200, {}, told))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "temporary"),
+    [
+        (400, "malformed_json", InvalidRequest, False),
+        (422, "invalid_request", InvalidRequest, False),
+        (404, "agent_not_found", AgentNotFound, False),
+        (404, "not_found", RegistryProblem, False),
+        (401, "no_such_token", NotAllowed, False),
+        (403, "not_yours", NotAllowed, False),
+        (429, "slow_down", RegistryProblem, True),
+        (500, "internal_error", RegistryProblem, True),
+        (503, "store_unavailable", Unavailable, True),
+        (503, "draining", Unavailable, True),
+    ],
+)
+def test_problems_become_typed_errors(
+    status: int, code: str, kind: type, *, temporary: bool
+) -> None:
+    """By their code, and by their status where the code is not known."""
+    problem = {
+        "status": status,
+        "code": code,
+        "detail": "No.",
+        "errors": [{"field": "port", "reason": "must be less"}],
+    }
+    answer = Answer(status, {"retry-after": "7"}, json.dumps(problem).encode())
+
+    with pytest.raises(kind) as caught:
+        calls.get("a").read(answer)
+
+    error = caught.value
+    assert type(error) is kind
+    assert isinstance(error, RegistryProblem)
+    assert (error.status, error.code, error.detail) == (status, code, "No.")
+    assert error.errors == (("port", "must be less"),)
+    assert error.retry_after_seconds == 7
+    assert error.temporary is temporary
+    assert str(error) == f"No. [{status} {code}]: port must be less"
+
+
+def test_an_error_without_a_problem_document_is_none_of_a_registry() -> None:
+    """A proxy's page is not taken for the registry's word."""
+    with pytest.raises(NotARegistry, match="502"):
+        calls.get("a").read(Answer(502, {}, b"<html>Bad gateway</html>"))
+
+
+def test_that_the_registry_is_unwell_is_an_answer() -> None:
+    """Health tells of a 503 as of anything else, its code as the status."""
+    told = {
+        "status": 503,
+        "code": "sweep_overdue",
+        "version": "1.0",
+        "uptime_seconds": 1,
+        "sweep": None,
+    }
+
+    health = calls.health().read(Answer(503, {}, json.dumps(told).encode()))
+
+    assert (health.ok, health.status, health.agents) == (False, "sweep_overdue", {})
+
+
+def test_a_503_that_knows_nothing_is_an_error() -> None:
+    """Only a registry that tells of itself answers the question."""
+    problem = b'{"status": 503, "code": "store_unavailable", "detail": "No."}'
+
+    with pytest.raises(Unavailable):
+        calls.health().read(Answer(503, {}, problem))
+
+
+@pytest.mark.parametrize("agent_id", ["", ".", "..", "../x", "a/b", "a\n", "ä", "-a"])
+def test_an_id_that_cannot_be_is_not_asked_for(agent_id: str) -> None:
+    """It would name another path."""
+    with pytest.raises(ValueError, match="cannot be the id"):
+        calls.get(agent_id)
+
+
+def test_filters_are_sent_as_the_protocol_writes_them() -> None:
+    """Text as it is, other values as JSON, all of it escaped."""
+    call = calls.agents(
+        name="A & B", metadata={"gpu": True, "rank": 2, "zone": "a b"}, limit=5
+    )
+
+    assert call.target == (
+        "/agents?name=A+%26+B&limit=5&metadata.gpu=true&metadata.rank=2&metadata.zone=a+b"
+    )
+
+
+def test_every_operation_of_the_api_has_a_call() -> None:
+    """What the API describes, the client can say."""
+    described = json.loads((ROOT / "api" / "openapi.json").read_text())["paths"]
+    operations = {
+        (method.upper(), path)
+        for path, methods in described.items()
+        for method in methods
+    }
+
+    said = {
+        (call.method, re.sub("/a(?=/|$)", "/{agent_id}", call.target))
+        for call in (
+            calls.register("a", agent_name="A", host="h", port=1),
+            calls.heartbeat("a"),
+            calls.heartbeat_all(["a"]),
+            calls.agents(),
+            calls.get("a"),
+            calls.deregister("a"),
+            calls.health(),
+            calls.metrics(),
+            calls.release_guard(),
+        )
+    }
+
+    assert operations <= said
+
+
+class _Later(BaseHTTPRequestHandler):
+    """The calls that the registry does not answer yet."""
+
+    def do_GET(self) -> None:
+        assert self.path == "/metrics"
+        self._answer(200, b"agents 3\n")
+
+    def do_POST(self) -> None:
+        assert self.path == "/guard/release"
+        self._answer(204, b"")
+
+    def _answer(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def later_url() -> Iterator[str]:
+    """Return the URL of what answers those calls."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Later) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_metrics_and_the_guard_are_spoken_to(later_url: str) -> None:
+    """Metrics are text; releasing the guard answers nothing."""
+    client = AgentRegistryClient(later_url)
+
+    assert client.metrics() == "agents 3\n"
+    assert client.release_guard() is None  # type: ignore[func-returns-value]

@@ -1,0 +1,399 @@
+"""The rules of keeping, with a clock and a random number of our own."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from agent_registry_client import (
+    AgentNotFound,
+    BulkRenewal,
+    Change,
+    InvalidRequest,
+    RegisteredAgent,
+    RegistryError,
+    Renewal,
+    State,
+    Unavailable,
+    Unreachable,
+)
+from agent_registry_client.keeper import Keeper, Kept, Step
+
+NOT_FOUND = AgentNotFound(404, "agent_not_found", "Register again.")
+REFUSED = InvalidRequest(422, "invalid_request", "No.")
+BUSY = Unavailable(503, "store_unavailable", "Later.", retry_after_seconds=3)
+AWAY = Unreachable("connection refused")
+EPOCH = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+class World:
+    """A keeper, its clock, its dice, and a registry that it talks to."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.now = 1000.0
+        self.part = 1.0
+        self.changes: list[Change] = []
+        self.keeper = Keeper(
+            self.changes.extend,
+            clock=lambda: self.now,
+            draw=(lambda: self.part) if seed is None else random.Random(seed).random,  # noqa: S311 - dice
+        )
+
+    def keep(self, *agent_ids: str, ttl_seconds: int = 60, **state: Any) -> list[Kept]:
+        """Keep these agents."""
+        kept = [
+            Kept(one, {**DESCRIBED, "ttl_seconds": ttl_seconds}) for one in agent_ids
+        ]
+        for one in kept:
+            for name, value in state.items():
+                setattr(one, name, value)
+            self.keeper.add(one)
+        return kept
+
+    def next(self, seconds: float = 0.0) -> Step:
+        """Let time pass, and return the step that is due by then."""
+        self.now += seconds
+        step = self.keeper.step()
+        assert step is not None
+        return step
+
+    def answer(self, step: Step, unknown: Sequence[str] = ()) -> None:
+        """Answer as a registry that is well."""
+        self.keeper.answered(step, answer_to(step, unknown))
+
+    def register(self, *agent_ids: str, **more: Any) -> list[Kept]:
+        """Keep agents that the registry knows."""
+        kept = self.keep(*agent_ids, **more)
+        for _ in kept:
+            self.answer(self.next())
+        self.changes.clear()
+        return kept
+
+
+DESCRIBED = {"agent_name": "A", "host": "10.0.0.7", "port": 80}
+
+
+def answer_to(
+    step: Step, unknown: Sequence[str] = ()
+) -> RegisteredAgent | Renewal | BulkRenewal:
+    """Say yes, but for those who are unknown."""
+    if step.call.target == "/agents/heartbeats":
+        return BulkRenewal(renewed=0, unknown=tuple(unknown))
+    kept = step.kept[0]
+    lease: dict[str, Any] = {
+        "agent_id": kept.agent_id,
+        "expires_at": EPOCH,
+        "ttl_seconds": kept.description["ttl_seconds"],
+        "heartbeat_interval_seconds": kept.description["ttl_seconds"] / 3,
+    }
+    if step.call.target == "/agents/register":
+        return RegisteredAgent(
+            **lease,
+            agent_name="A",
+            host="10.0.0.7",
+            port=80,
+            metadata={},
+            is_alive=True,
+            status="alive",
+            last_heartbeat=EPOCH,
+            registered_at=EPOCH,
+            age_seconds=0.0,
+            outcome="created",
+        )
+    return Renewal(**lease)
+
+
+@pytest.fixture
+def world() -> World:
+    """Return a world whose dice always show the most."""
+    return World()
+
+
+def target(step: Step) -> str:
+    """Return what is called."""
+    return str(step.call.target)
+
+
+def test_a_new_agent_is_registered_at_once(world: World) -> None:
+    """Before anything else."""
+    (kept,) = world.keep("a")
+
+    assert world.keeper.seconds_to_wait() == 0
+    assert target(world.next()) == "/agents/register"
+    assert kept.state is State.JOINING
+
+
+def test_nobody_is_waited_for_when_nobody_is_kept(world: World) -> None:
+    """There is no next step, at any time."""
+    assert world.keeper.seconds_to_wait() is None
+    assert world.keeper.step() is None
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 1.0])
+def test_the_first_beat_comes_anywhere_within_an_interval(
+    world: World, part: float
+) -> None:
+    """Agents that start together do not beat together."""
+    world.part = part
+    world.register("a")
+
+    assert world.keeper.seconds_to_wait() == pytest.approx(part * 20)
+    assert target(world.next(part * 20)) == "/agents/a/heartbeat"
+
+
+@pytest.mark.parametrize(("part", "wait"), [(0.0, 18), (1.0, 20)])
+def test_later_beats_come_a_little_early_and_never_late(
+    world: World, part: float, wait: float
+) -> None:
+    """The interval is the registry's; the jitter only shortens it."""
+    world.register("a")
+    beat = world.next(20)
+    world.part = part
+
+    world.answer(beat)
+
+    assert world.keeper.seconds_to_wait() == pytest.approx(wait)
+
+
+def test_the_registry_sets_the_interval(world: World) -> None:
+    """Whatever TTL was asked for, and whenever it changes."""
+    (kept,) = world.register("a")
+    beat = world.next(20)
+    renewal = Renewal(
+        agent_id="a", expires_at=EPOCH, ttl_seconds=6, heartbeat_interval_seconds=2
+    )
+
+    world.keeper.answered(beat, renewal)
+
+    assert kept.interval_seconds == 2
+    assert world.keeper.seconds_to_wait() == pytest.approx(2)
+
+
+def test_many_agents_beat_in_one_call(world: World) -> None:
+    """Those due within half an interval come along, and stay together."""
+    world.register("a", "b")
+    world.now += 9
+    world.register("c")
+    world.now += 2
+    world.register("d")
+
+    together = world.next(9)
+    world.answer(together)
+
+    assert target(together) == "/agents/heartbeats"
+    assert [kept.agent_id for kept in together.kept] == ["a", "b", "c"]
+    assert len(world.next(20).kept) == 4
+
+
+def test_a_call_renews_ten_thousand_at_most(world: World) -> None:
+    """As many as the registry takes; the others are next."""
+    world.register(*map(str, range(10_001)))
+    first = world.next(20)
+    world.answer(first)
+
+    assert len(first.kept) == 10_000
+    assert len(world.next().kept) == 1
+
+
+def test_an_unknown_agent_is_registered_again_at_once(world: World) -> None:
+    """A 404 is no failure to sit out, nor one to beat into for ever."""
+    (kept,) = world.register("a")
+
+    world.keeper.failed(world.next(20), NOT_FOUND)
+
+    assert kept.state is State.JOINING
+    assert target(world.next()) == "/agents/register"
+
+
+def test_the_unknown_among_many_are_registered_again(world: World) -> None:
+    """The others only beat."""
+    world.register("a", "b", "c")
+
+    world.answer(world.next(20), unknown=["b"])
+
+    step = world.next()
+    assert (target(step), step.kept[0].agent_id) == ("/agents/register", "b")
+    assert [change.agent_id for change in world.changes] == ["b"]
+
+
+def test_pauses_double_up_to_one_interval_and_never_pass_it(world: World) -> None:
+    """At most 1, 2, 4, 8, 16 seconds, and then the interval of 20."""
+    world.keep("a")
+    pauses = []
+    for _ in range(7):
+        world.keeper.failed(world.next(), AWAY)
+        pauses.append(world.keeper.seconds_to_wait())
+        world.now += pauses[-1] or 0
+
+    assert pauses == pytest.approx([1, 2, 4, 8, 16, 20, 20])
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5])
+def test_pauses_are_drawn_from_nothing_to_the_most(world: World, part: float) -> None:
+    """Full jitter: who failed together does not come back together."""
+    world.keep("a")
+    world.part = part
+
+    world.keeper.failed(world.next(), AWAY)
+
+    assert world.keeper.seconds_to_wait() == part
+
+
+def test_the_shortest_interval_bounds_the_pause(world: World) -> None:
+    """An agent of a short TTL cannot wait for others."""
+    world.keep("a", ttl_seconds=60)
+    world.keep("b", ttl_seconds=1)
+
+    world.keeper.failed(world.next(), AWAY)
+
+    assert world.keeper.seconds_to_wait() == pytest.approx(1 / 3)
+
+
+def test_what_the_registry_asks_for_is_waited(world: World) -> None:
+    """`Retry-After` is the least, and the jitter comes on top."""
+    world.keep("a")
+    world.part = 0.0
+
+    world.keeper.failed(world.next(), BUSY)
+    least = world.keeper.seconds_to_wait()
+    world.part = 1.0
+    world.keeper.failed(world.next(3), BUSY)
+
+    assert least == 2
+    assert world.keeper.seconds_to_wait() == 5
+
+
+def test_an_absent_registry_is_asked_once_a_pause_for_all(world: World) -> None:
+    """A thousand agents in one process are no thousand retries."""
+    kept = world.keep(*map(str, range(1000)))
+
+    world.keeper.failed(world.next(), AWAY)
+
+    assert {one.state for one in kept} == {State.RETRYING}
+    assert world.keeper.step() is None
+    assert [change.error for change in world.changes] == [AWAY] * 1000
+
+
+def test_one_that_fails_for_ever_starves_nobody(world: World) -> None:
+    """After a failure it is the next one's turn."""
+    world.keep("poison", "b", "c")
+    failing = world.next()
+
+    world.keeper.failed(failing, BUSY)
+    served = []
+    for _ in range(2):
+        step = world.next(world.keeper.seconds_to_wait() or 0)
+        served.append(step.kept[0].agent_id)
+        world.answer(step)
+
+    assert failing.kept[0].agent_id == "poison"
+    assert served == ["b", "c"]
+
+
+def test_a_refused_agent_is_tried_again_every_interval(world: World) -> None:
+    """Somebody has to mend it, and may; it is never given up."""
+    (kept,) = world.keep("a")
+
+    world.keeper.failed(world.next(), REFUSED)
+
+    assert (kept.state, kept.last_error) == (State.REFUSED, REFUSED)
+    assert kept.perhaps_listed is False
+    assert world.keeper.seconds_to_wait() == pytest.approx(20)
+    world.answer(world.next(20))
+    assert kept.state is State.REGISTERED
+
+
+def test_a_common_beat_that_is_refused_is_made_one_by_one(world: World) -> None:
+    """The one at fault does not take the others along."""
+    kept = world.register("a", "b")
+
+    world.keeper.failed(world.next(20), REFUSED)
+    world.answer(world.next())
+    world.keeper.failed(world.next(), REFUSED)
+
+    assert {one.agent_id: one.state for one in kept} == {
+        "a": State.REGISTERED,
+        "b": State.REFUSED,
+    }
+
+
+def test_one_event_is_told_once(world: World) -> None:
+    """A failure that lasts is one change, not one a try."""
+    world.register("a")
+    for seconds in (20, 1, 2):
+        world.keeper.failed(world.next(seconds), AWAY)
+    world.answer(world.next(4))
+
+    assert [(change.before, change.after) for change in world.changes] == [
+        (State.REGISTERED, State.RETRYING),
+        (State.RETRYING, State.REGISTERED),
+    ]
+
+
+def test_an_heir_does_not_bring_back_who_has_left(world: World) -> None:
+    """Who kept it before said goodbye; only what was never known is registered."""
+    (kept,) = world.keep("a", known=True, inherited=True)
+
+    world.keeper.failed(world.next(), NOT_FOUND)
+
+    assert kept.state is State.LEFT
+    assert world.keeper.step() is None
+
+
+def test_an_heir_that_was_renewed_once_keeps_on(world: World) -> None:
+    """From then on the agent is its own."""
+    world.keep("a", known=True, inherited=True)
+    world.answer(world.next())
+
+    world.keeper.failed(world.next(20), NOT_FOUND)
+
+    assert target(world.next()) == "/agents/register"
+
+
+def test_one_that_left_is_forgotten(world: World) -> None:
+    """No step is made for it, whatever was planned."""
+    (kept,) = world.register("a")
+
+    world.keeper.remove([kept])
+
+    assert kept.state is State.LEFT
+    assert world.keeper.seconds_to_wait() is None
+
+
+@pytest.mark.parametrize(("size", "outage"), [(10_000, 3), (2_000, 60), (200, 3600)])
+def test_ten_thousand_clients_come_back_spread_over_an_interval(
+    size: int, outage: float
+) -> None:
+    """No second sees three times its fair share of them, and none comes later."""
+    interval = 20
+    worlds = [World(seed) for seed in range(size)]
+    returned_at = 1000.0 + interval + outage
+    arrivals: Counter[int] = Counter()
+    for world in worlds:
+        world.register("a")
+        while True:
+            step = world.next(world.keeper.seconds_to_wait() or 0)
+            if world.now >= returned_at:
+                break
+            if world.now >= returned_at - outage:
+                world.keeper.failed(step, AWAY)
+            else:
+                world.answer(step)
+        arrivals[int(world.now - returned_at)] += 1
+
+    fair = size / interval
+    assert max(arrivals) < interval
+    assert max(arrivals.values()) < 3 * fair
+    assert sum(arrivals.values()) == size
+
+
+def test_errors_of_any_kind_are_sat_out(world: World) -> None:
+    """Also one that nobody thought of."""
+    (kept,) = world.keep("a")
+
+    world.keeper.failed(world.next(), RegistryError("a mistake of ours"))
+
+    assert kept.state is State.RETRYING
+    assert world.keeper.seconds_to_wait() == 1

@@ -1,0 +1,271 @@
+"""Connections, deadlines, failover, and what must not leak."""
+
+import logging
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from agent_registry_client import (
+    AgentNotFound,
+    AgentRegistryClient,
+    Unavailable,
+    Unreachable,
+)
+from agent_registry_client.testing import RegistryProcess
+
+CANARY = "canary-4711"
+
+
+class Recorder(BaseHTTPRequestHandler):
+    """Answers as it is told to, and remembers what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+    server: "Recording"
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.server.asked.append(dict(self.headers))
+        status, content = self.server.told
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Recording(ThreadingHTTPServer):
+    """Such a server."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Recorder)
+        self.asked: list[dict[str, str]] = []
+        self.connections = 0
+        self.told = (200, b"[]")
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def verify_request(self, *_: object) -> bool:
+        """Count connections."""
+        self.connections += 1
+        return True
+
+
+@pytest.fixture
+def recording() -> Iterator[Recording]:
+    """Return a server that remembers."""
+    with Recording() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_the_connection_is_kept(recording: Recording) -> None:
+    """Calls one after the other share it."""
+    with AgentRegistryClient(recording.url) as client:
+        for _ in range(5):
+            client.agents()
+
+    assert (len(recording.asked), recording.connections) == (5, 1)
+
+
+def test_a_connection_that_was_closed_meanwhile_is_no_failure(
+    registry: RegistryProcess,
+) -> None:
+    """A registry that restarted between two calls is not noticed."""
+    with AgentRegistryClient(registry.url) as client:
+        client.agents()
+        registry.kill()
+        registry.start()
+
+        assert client.agents() == ()
+
+
+def test_the_url_comes_from_the_environment(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless it is given; without either it is the daemon's default."""
+    assert AgentRegistryClient().urls == ("http://127.0.0.1:8790",)
+    monkeypatch.setenv("AGENT_REGISTRY_URL", f"http://10.9.9.9:1/, {recording.url}/")
+    assert AgentRegistryClient().urls == ("http://10.9.9.9:1", recording.url)
+    assert AgentRegistryClient(recording.url).urls == (recording.url,)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8790",
+        "ftp://host",
+        "http://",
+        "http://me:secret@host",
+        "http://host?token=secret",
+        "http://host:port",
+        "http://a,,http://b",
+    ],
+)
+def test_a_url_that_is_none_is_refused_at_once(url: str) -> None:
+    """And not repeated: there may be a secret in it."""
+    with pytest.raises(ValueError, match=r".") as caught:
+        AgentRegistryClient(url)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_the_token_is_sent_and_never_shown(
+    recording: Recording,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not in a repr, a log line or an error."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("AGENT_REGISTRY_TOKEN", f"{CANARY}\n")
+    client = AgentRegistryClient(recording.url)
+    recording.told = (
+        401,
+        b'{"status": 401, "code": "unauthorized", "detail": "Who are you?"}',
+    )
+    description = {"agent_name": "A", "host": "10.0.0.7", "port": 1}
+    with pytest.raises(Exception, match="Who are you") as caught:
+        client.agents()
+    registration = client.registered("a", **description)  # type: ignore[arg-type]
+
+    assert recording.asked[0]["Authorization"] == f"Bearer {CANARY}"
+    for shown in (client, registration, caught.value, client._transport, caplog.text):
+        assert CANARY not in f"{shown} {shown!r}"
+
+
+@pytest.mark.parametrize("token", [f"{CANARY}\nX: y", f"{CANARY} x", f"{CANARY}é"])
+def test_a_token_that_no_header_can_carry_is_refused(token: str) -> None:
+    """Without repeating it."""
+    with pytest.raises(ValueError, match="token") as caught:
+        AgentRegistryClient(token=token)
+
+    assert CANARY not in str(caught.value)
+
+
+def test_the_next_registry_is_asked_when_the_first_is_away(
+    registry: RegistryProcess, unused_url: str
+) -> None:
+    """And from then on it is asked first."""
+    client = AgentRegistryClient([unused_url, registry.url])
+
+    assert client.agents() == ()
+    assert client._transport._first == 1
+    with pytest.raises(AgentNotFound):
+        client.get("a")
+
+
+def test_the_next_registry_is_asked_when_the_first_is_unwell(
+    recording: Recording, registry: RegistryProcess
+) -> None:
+    """A 503 is a reason to ask another one; a 404 is an answer."""
+    recording.told = (503, b'{"code": "store_unavailable", "detail": "Later."}')
+
+    assert AgentRegistryClient([recording.url, registry.url]).agents() == ()
+
+
+def test_when_none_is_well_the_one_that_answered_is_heard(
+    recording: Recording, unused_url: str
+) -> None:
+    """Its reason is worth more than silence; silence names every registry."""
+    recording.told = (503, b'{"code": "store_unavailable", "detail": "Later."}')
+
+    with pytest.raises(Unavailable, match="Later"):
+        AgentRegistryClient([unused_url, recording.url]).agents()
+    with pytest.raises(Unreachable, match=f"{unused_url}: .*{unused_url}/b: "):
+        AgentRegistryClient([unused_url, f"{unused_url}/b"]).agents()
+
+
+def test_an_agent_moves_to_the_next_registry(
+    start_registry: Callable[..., RegistryProcess],
+    registry: RegistryProcess,
+    described: dict[str, Any],
+    wait_until: Callable[..., Any],
+) -> None:
+    """And is registered there within one interval."""
+    second = start_registry()
+    client = AgentRegistryClient([registry.url, second.url])
+    with client.registered("a", **described):
+        registry.kill()
+
+        other = AgentRegistryClient(second.url)
+        wait_until(other.agents, 2)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"HTTP/1.1 200 OK\r\nX-Drip: ", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"],
+)
+def test_an_answer_that_drips_is_cut_off(said: bytes) -> None:
+    """The timeout is for the call as a whole, not for each byte of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        over = threading.Event()
+        dripping = threading.Thread(target=_drip, args=(listening, said, over))
+        dripping.start()
+        port = listening.getsockname()[1]
+        client = AgentRegistryClient(f"http://127.0.0.1:{port}", timeout_seconds=0.5)
+        began_at = time.monotonic()
+
+        with pytest.raises(Unreachable, match="timed out"):
+            client.agents()
+
+        assert time.monotonic() - began_at < 1
+        over.set()
+        dripping.join()
+
+
+def _drip(listening: socket.socket, said: bytes, over: threading.Event) -> None:
+    connection, _ = listening.accept()
+    with connection:
+        connection.sendall(said)
+        while not over.wait(0.1):
+            connection.sendall(b"a")
+
+
+def test_an_error_survives_a_pool_of_processes() -> None:
+    """One that cannot be pickled would hang it."""
+    error = AgentNotFound(404, "agent_not_found", "Gone.", [], 1.5, {"code": "x"})
+
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+
+    assert (type(copy), str(copy), copy.document) == (
+        AgentNotFound,
+        str(error),
+        {"code": "x"},
+    )
+
+
+def test_an_import_is_quick_and_brings_nothing() -> None:
+    """No package but our own, no asyncio, and less than 150 ms."""
+    program = (
+        "import sys, time; before = set(sys.modules); began_at = time.perf_counter();"
+        "import agent_registry_client; print(time.perf_counter() - began_at);"
+        "print(sorted({m.partition('.')[0] for m in set(sys.modules) - before}"
+        " - sys.stdlib_module_names), 'asyncio' in sys.modules)"
+    )
+
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        for _ in range(3)
+    ]
+
+    assert {run[1] for run in runs} == {"['agent_registry_client'] False"}
+    assert min(float(run[0]) for run in runs) < 0.15
+
+
+@pytest.fixture
+def unused_url() -> str:
+    """Return the URL of nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        return f"http://127.0.0.1:{bound.getsockname()[1]}"
