@@ -44,10 +44,10 @@ $(VENV)/bin/python:
 	  { echo "agent-registry needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run-ready: requirements.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.run-ready: requirements.txt pyproject.toml client/pyproject.toml | $(VENV)/bin/python
 	@echo "Installing agent-registry into $(VENV) ..."
 	$(PIP) --require-hashes -r requirements.txt
-	$(PIP) --no-build-isolation --no-deps --editable .
+	$(PIP) --no-build-isolation --no-deps --editable . --editable ./client
 	@touch $@
 
 $(VENV)/.test-ready: requirements-dev.txt $(VENV)/.run-ready
@@ -64,4 +64,4 @@ lock: $(VENV)/.test-ready
 	$(LOCK) --extra dev pyproject.toml requirements.in -c requirements.txt -o requirements-dev.txt
 
 clean:
-	rm -rf $(VENV) build *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build *.egg-info client/*.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
