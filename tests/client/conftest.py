@@ -87,7 +87,14 @@ class Program:
             def say(*words): print(*words, flush=True)
         """
         self.process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(head) + textwrap.dedent(body)],
+            # Python 3.12 warns of forks beside threads, which is what is shown here.
+            [
+                sys.executable,
+                "-W",
+                "ignore::DeprecationWarning",
+                "-c",
+                textwrap.dedent(head) + textwrap.dedent(body),
+            ],
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": PACKAGE,

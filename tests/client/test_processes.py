@@ -238,3 +238,25 @@ def test_a_child_does_not_bring_back_who_said_goodbye(
 
     assert program.hear() == "left"
     assert listed() == set()
+
+
+def test_parent_and_child_do_not_share_a_connection(
+    run_program: Callable[[str], Any],
+) -> None:
+    """Each hears its own answers, from a client that was used before the fork."""
+    program = run_program("""
+        for agent_id in ('parent', 'child'):
+            client.register(agent_id, **me)
+        mine = 'parent' if os.fork() else 'child'
+        heard = {client.get(mine).agent_id for _ in range(300)}
+        os.write(1, f'{mine} heard {heard}\\n'.encode())
+        if mine == 'parent': os.wait()
+    """)
+
+    _, output, errors = program.end()
+
+    assert sorted(output.splitlines()) == [
+        "child heard {'child'}",
+        "parent heard {'parent'}",
+    ]
+    assert errors == ""
