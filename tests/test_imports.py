@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+CLIENT = ROOT / "client"
 MODULES = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for package in ("api", "daemon", "store")
-    for path in (ROOT / package).rglob("*.py")
+    ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+    for root, package in (
+        (ROOT, "api"),
+        (ROOT, "daemon"),
+        (ROOT, "store"),
+        (CLIENT, "agent_registry_client"),
+    )
+    for path in (root / package).rglob("*.py")
 )
 
 
@@ -19,7 +25,8 @@ MODULES = sorted(
 def test_importing_a_module_does_nothing(module: str, tmp_path: Path) -> None:
     """No file, thread or output comes of an import, without environment or config."""
     program = (
-        f"import sys, threading; sys.path.insert(0, {str(ROOT)!r}); import {module};"
+        f"import sys, threading; sys.path[:0] = {[str(ROOT), str(CLIENT)]}; "
+        f"import {module};"
         "assert threading.active_count() == 1"
     )
 

@@ -1,0 +1,86 @@
+"""Exit statuses, and what an error tells its reader to do next."""
+
+import sys
+from typing import Any
+
+import typer
+import typer.core
+
+from agent_registry_client.errors import (
+    NotAllowed,
+    NotARegistry,
+    RegistryError,
+    RegistryProblem,
+    Unreachable,
+)
+
+#: The answer is no: unknown, refused, unwell, or not in time.
+FAILED = 1
+#: The command line is wrong.
+USAGE = 2
+#: No registry answers.
+UNREACHABLE = 3
+#: As shells have it: found but not to be run; not found; ended by signal 2.
+CANNOT_RUN, NOT_FOUND, INTERRUPTED = 126, 127, 130
+
+_NEXT = {
+    "agent_not_found": "`agent-registry list --include-dead` shows who is known.",
+    "invalid_request": "Mend that, and repeat.",
+    "internal_error": "The daemon's log says why.",
+    "malformed_json": "Mend that, and repeat.",
+    "not_found": "Is the path of --url right?",
+    "overloaded": "Repeat in a moment.",
+    "store_unavailable": "Repeat in a moment; if it lasts, the daemon's log says why.",
+}
+
+
+def status_of(error: RegistryError) -> int:
+    """Return the exit status that tells of this error."""
+    return UNREACHABLE if isinstance(error, Unreachable | NotARegistry) else FAILED
+
+
+def advice(error: RegistryError) -> str:
+    """Return what to do next."""
+    if isinstance(error, Unreachable):
+        return (
+            "Start one with `make run` or `agent-registryd`, or say where it is: "
+            "--url, or AGENT_REGISTRY_URL."
+        )
+    if isinstance(error, NotARegistry):
+        return "Something else answers there: is --url, or AGENT_REGISTRY_URL, right?"
+    if isinstance(error, NotAllowed):
+        return "Set AGENT_REGISTRY_TOKEN to a token that may do this."
+    code = error.code if isinstance(error, RegistryProblem) else ""
+    return _NEXT.get(code, "`agent-registry health` may tell more.")
+
+
+def printable(text: object) -> str:
+    """Return one line that does nothing to a terminal, whatever an agent says."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in str(text))
+
+
+def complain(reason: object, then: str = "") -> None:
+    """Say what is wrong, and what to do next."""
+    typer.echo(f"agent-registry: {printable(reason)}", err=True)
+    if then:
+        typer.echo(f"  {then}", err=True)
+
+
+class Advising(typer.core.TyperGroup):
+    """Turns what went wrong in a command into advice and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer keeps its types private
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except RegistryError as error:
+            complain(error, advice(error))
+            raise typer.Exit(status_of(error)) from None
+        except ValueError as error:  # what the library says of ids, URLs and tokens
+            complain(error, f"`{ctx.command_path} --help` shows how.")
+            raise typer.Exit(USAGE) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:  # `| head` has seen enough
+            sys.stderr.close()
+            raise typer.Exit(FAILED) from None

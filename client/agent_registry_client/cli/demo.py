@@ -1,0 +1,174 @@
+"""`demo`: a few agents live, one dies, and the registry notices."""
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import typer
+
+from agent_registry_client.cli.advice import FAILED, complain
+from agent_registry_client.cli.events import Look
+from agent_registry_client.cli.options import Json, Url
+from agent_registry_client.cli.watch import Shown, looks, shown
+from agent_registry_client.client import AgentRegistryClient
+from agent_registry_client.models import AgentInfo, Health
+
+NAMES = ("Critic", "Planner", "Researcher", "Summariser", "Translator")
+
+#: Who watches gets tired; what takes longer is told instead.
+DEMO_SECONDS = 57.0
+
+#: Agents that are not up after this will not be.
+START_SECONDS = 15.0
+
+LOOK_SECONDS = 0.25
+
+
+def demo(
+    *,
+    ttl: Annotated[
+        int,
+        typer.Option("--ttl", metavar="SECONDS", min=1, help="The TTL of its agents."),
+    ] = 3,
+    url: Url = None,
+    json: Json = False,
+) -> None:
+    """Start agents, kill one, watch it expire.
+
+    Takes less than a minute, and leaves nothing behind.
+    """
+    client = AgentRegistryClient(url)
+    ends_at = time.monotonic() + DEMO_SECONDS
+    client.health()  # nobody there is the first thing to hear of
+    number = secrets.token_hex(2)
+    seen = looks(client, {"metadata": {"demo": number}}, LOOK_SECONDS)
+    with shown(as_json=json) as where, _agents(client, number, ttl) as programs:
+        Demo(client, where, seen, programs, ends_at).play()
+
+
+class Demo:
+    """One performance."""
+
+    def __init__(
+        self,
+        client: AgentRegistryClient,
+        where: Shown,
+        seen: Iterator[Look],
+        programs: "dict[str, subprocess.Popen[bytes]]",
+        ends_at: float,
+    ) -> None:
+        self._client = client
+        self._where = where
+        self._seen = seen
+        self._programs = programs
+        self._ends_at = ends_at
+        self._victim = next(iter(programs))
+        self._all_up = False
+
+    def play(self) -> None:
+        """Let them live, let one die, tell what became of it."""
+        say = self._where.say
+        say(f"Starting {len(self._programs)} agents, each a process of its own.")
+        self._until(self._settled, time.monotonic() + START_SECONDS)
+        if not self._all_up:
+            complain("the agents did not register", "Is --ttl one that is granted?")
+            raise typer.Exit(FAILED)
+        say("All are registered, and beat by themselves.")
+        self._until(lambda _: False, time.monotonic() + 2)
+        self._programs[self._victim].kill()
+        say(f"kill -9 {self._victim}: it falls silent, and says no goodbye.")
+        if not self._until(self._is("dead"), self._ends_at):
+            say("It is not dead yet: `agent-registry watch` shows when.")
+            return
+        agent = self._client.get(self._victim)
+        say(
+            f"Dead, {agent.ttl_seconds} s after its last beat, to the microsecond: "
+            "it is not found any more."
+        )
+        self._expire()
+
+    def _expire(self) -> None:
+        say = self._where.say
+        due_seconds = _sweep_due_seconds(self._client.health())
+        if due_seconds is None or time.monotonic() + due_seconds > self._ends_at:
+            when = "" if due_seconds is None else f" in {due_seconds:.0f} s"
+            say(f"The next sweep removes it{when}: `agent-registry watch` shows it.")
+        else:
+            say(f"The next sweep, in {due_seconds:.0f} s, removes it.")
+            if self._until(self._is("gone"), self._ends_at):
+                say("Expired: the sweep removed it. The others never noticed.")
+            else:
+                say("It is not removed yet: `agent-registry health` says why.")
+        say("The others deregister now. Next: `agent-registry --help`")
+
+    def _settled(self, look: Look) -> bool:
+        self._all_up = len(look.agents) == len(self._programs)
+        ended = any(program.poll() is not None for program in self._programs.values())
+        return self._all_up or ended
+
+    def _until(self, happened: Callable[[Look], bool], by: float) -> bool:
+        for look in self._seen:
+            self._where.show(look)
+            if happened(look):
+                return True
+            if time.monotonic() > by:
+                break
+        return False
+
+    def _is(self, status: str) -> Callable[[Look], bool]:
+        def has(look: Look) -> bool:
+            found = [a for a in look.agents if a.agent_id == self._victim]
+            return _status(found) == status
+
+        return has
+
+
+def _status(found: list[AgentInfo]) -> str:
+    return found[0].status if found else "gone"
+
+
+def _sweep_due_seconds(health: Health) -> float | None:
+    if health.sweep is None:
+        return None
+    # A moment for the sweep itself, and for the look that shows it.
+    return max(0.0, health.sweep.interval_seconds - health.sweep.age_seconds) + 1
+
+
+@contextlib.contextmanager
+def _agents(
+    client: AgentRegistryClient, number: str, ttl_seconds: int
+) -> "Iterator[dict[str, subprocess.Popen[bytes]]]":
+    """Run the agents; they end with us, however we end."""
+    programs = {
+        agent_id: subprocess.Popen(  # noqa: S603 - our own module
+            [
+                sys.executable,
+                "-m",
+                "agent_registry_client.cli.demo_agent",
+                ",".join(client.urls),
+                agent_id,
+                name,
+                str(ttl_seconds),
+                number,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ,
+        )
+        for name in NAMES
+        for agent_id in [f"demo-{number}-{name.lower()}"]
+    }
+    try:
+        yield programs
+    finally:
+        for program in programs.values():
+            if program.stdin:
+                program.stdin.close()
+        for program in programs.values():
+            program.wait()

@@ -1,0 +1,55 @@
+"""`register` and `deregister`: by hand, for one lease."""
+
+import json as json_text
+
+import typer
+
+from agent_registry_client.cli.options import (
+    Host,
+    Id,
+    Ids,
+    Json,
+    Metadata,
+    Name,
+    Port,
+    Ttl,
+    Url,
+    metadata_of,
+)
+from agent_registry_client.cli.output import print_one
+from agent_registry_client.client import AgentRegistryClient
+
+
+def register(
+    *,
+    agent_id: Id,
+    name: Name,
+    host: Host,
+    port: Port,
+    ttl: Ttl = None,
+    metadata: Metadata = None,
+    url: Url = None,
+    json: Json = False,
+) -> None:
+    """Register an agent for one TTL. Nothing beats for it: see `run`."""
+    registered = AgentRegistryClient(url).register(
+        agent_id,
+        agent_name=name,
+        host=host,
+        port=port,
+        ttl_seconds=ttl,
+        metadata=metadata_of(metadata),
+    )
+    print_one(registered, as_json=json)
+
+
+def deregister(agent_ids: Ids, *, url: Url = None, json: Json = False) -> None:
+    """Remove agents, dead or alive.
+
+    Stops at the first that is not known.
+    """
+    client = AgentRegistryClient(url)
+    for agent_id in agent_ids:
+        client.deregister(agent_id)
+        line = json_text.dumps({"agent_id": agent_id}) if json else agent_id
+        typer.echo(line)

@@ -1,0 +1,62 @@
+"""`demo`: under a minute from nothing to an expired agent."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from agent_registry_client import AgentRegistryClient
+from agent_registry_client.testing import RegistryProcess
+
+Start = Callable[..., Any]
+
+
+def test_a_demo_lets_one_die_and_shows_it_expired(
+    start: Start, start_registry: Callable[..., RegistryProcess]
+) -> None:
+    """Dead at its deadline, gone with the sweep; the others leave in the end."""
+    registry = start_registry(leases__sweep_interval_seconds=5)
+    began_at = time.monotonic()
+    demo = start("demo", "--json", "--ttl", "1", "--url", registry.url)
+
+    output, told = demo.communicate(timeout=50)
+
+    events = [json.loads(line) for line in output.splitlines()]
+    victims = [e for e in events if e["event"] in {"dead", "gone"}]
+    assert demo.returncode == 0
+    assert time.monotonic() - began_at < 50
+    assert [e["event"] for e in events].count("registered") == 5
+    assert [e["event"] for e in victims] == ["dead", "gone"]
+    assert len({e["agent"]["agent_id"] for e in victims}) == 1
+    for word in ("Starting 5 agents", "kill -9", "Dead, 1 s after", "Expired"):
+        assert word in told
+    assert AgentRegistryClient(registry.url).agents(include_dead=True) == ()
+
+
+def test_a_demo_tells_when_the_sweep_comes_rather_than_wait(
+    start: Start, start_registry: Callable[..., RegistryProcess]
+) -> None:
+    """It promised to take less than a minute."""
+    registry = start_registry(leases__sweep_interval_seconds=600)
+    demo = start("demo", "--ttl", "1", "--url", registry.url)
+
+    output, told = demo.communicate(timeout=30)
+
+    (dead,) = AgentRegistryClient(registry.url).agents(include_dead=True)
+    assert demo.returncode == 0
+    assert "removes it in 5" in told
+    assert dead.agent_id in output
+    assert dead.status == "dead"
+
+
+def test_a_demo_whose_agents_are_refused_says_so(
+    start: Start, start_registry: Callable[..., RegistryProcess]
+) -> None:
+    """At once, by what the registry grants."""
+    registry = start_registry(leases__max_ttl_seconds=60)
+    demo = start("demo", "--ttl", "61", "--url", registry.url)
+
+    _, errors = demo.communicate(timeout=30)
+
+    assert demo.returncode == 1
+    assert "--ttl" in errors
