@@ -26,7 +26,11 @@ from daemon.scheduler import EXPIRY_JOB
 from store.clock import utcnow
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "client").rglob("*.md"),
+]
 README, ARCHITECTURE, PROTOCOL, OPERATIONS = (
     (ROOT / name).read_text()
     for name in (
