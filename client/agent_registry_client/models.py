@@ -29,7 +29,7 @@ class AgentInfo:
     #: Whatever the agent says of itself.
     metadata: Mapping[str, Any] = field(hash=False)
     is_alive: bool
-    #: "alive", "late", "dead", or a word that a newer registry uses.
+    #: "alive", "late", "held", "dead", or a word that a newer registry uses.
     status: str
     #: Instants are aware, in UTC, and by the registry's clock.
     last_heartbeat: datetime
@@ -102,6 +102,8 @@ class Health:
     sweep: SweepHealth | None
     #: The guard against mass expiry, as the registry tells of it.
     guard: Mapping[str, Any] | None = field(default=None, hash=False)
+    #: The time by which leases run, as the registry tells of it.
+    lease_time: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def ok(self) -> bool:
