@@ -125,7 +125,7 @@ def run_example(
 
     yield run
     for example in started:
-        with contextlib.suppress(ProcessLookupError):
+        if example.poll() is None:
             os.killpg(example.pid, signal.SIGKILL)
         example.wait()
 

@@ -1,6 +1,5 @@
 """The command, in this process and as a process of its own."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -56,7 +55,7 @@ def start(registry: RegistryProcess) -> Iterator[Callable[..., Any]]:
 
     yield start
     for process in started:
-        with contextlib.suppress(ProcessLookupError):
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # whatever it runs, too
         process.communicate()
 
