@@ -68,6 +68,9 @@ class Standstill(NamedTuple):
 class LeaseClock:
     """`store.LeaseTime` for a daemon. Safe to call from any thread.
 
+    Until it begins it is the wall clock: an application whose lifespan never runs
+    has nobody to turn it.
+
     Args:
         wall: the clock in which deadlines are kept.
         running: seconds that no one steps.
@@ -88,6 +91,7 @@ class LeaseClock:
         self._standstill: Standstill | None = None
         self._hears, self._fails = True, False
         self._disturbed = False
+        self._turned = False
 
     def begin(self, stopped: Listening | None) -> None:
         """Begin, where a process before this one stopped.
@@ -96,6 +100,7 @@ class LeaseClock:
         no such process, and lease time runs.
         """
         with self._lock:
+            self._turned = True
             self._heard = self._resumed = self._read()
             self._hears, self._fails = True, False
             self._standstill = stopped and Standstill(
@@ -138,6 +143,7 @@ class LeaseClock:
                 at once, and not only when it has become a gap.
         """
         with self._lock:
+            self._turned = True
             self._hears, self._fails = hears, fails
             looked = self._look()
             if hears:
@@ -178,7 +184,7 @@ class LeaseClock:
     def _look(self) -> _Reading:
         """Find a gap or a step, if there is one; return what the clocks say."""
         looked = self._read()
-        cause = self._cause(looked)
+        cause = self._cause(looked) if self._turned else None
         if cause is not None:
             if self._standstill is None:
                 listened = self._resumed.ran_to(self._heard)

@@ -128,6 +128,15 @@ def test_it_begins_where_the_process_before_it_stopped(machine: Machine) -> None
     assert clock.standstill == Standstill(NOON - 60 * SECOND, Cause.START, 30)
 
 
+def test_before_it_begins_it_is_the_wall_clock(machine: Machine) -> None:
+    """Where nobody turns it, it must not stand still."""
+    clock = LeaseClock(wall=lambda: machine.wall, running=lambda: machine.running)
+
+    machine.run(10, step=3600)
+
+    assert clock.now() == machine.wall
+
+
 def test_it_runs_at_once_where_there_was_none(machine: Machine) -> None:
     """A new registry has no lease to keep."""
     clock = LeaseClock(wall=lambda: machine.wall, running=lambda: machine.running)
