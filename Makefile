@@ -12,7 +12,7 @@ run: $(VENV)/.run-ready
 	exec $(BIN)/agent-registryd
 
 test: $(VENV)/.test-ready
-	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(PYTEST)
 
 lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-TTL_SECONDS = 2
+#: Longer than it takes to register a few and to back them up, on a busy machine.
+TTL_SECONDS = 5
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_registry_is_restored_as_it_was_acknowledged(
 
     registering = threading.Thread(target=register)
     registering.start()
-    wait_until(lambda: len(acknowledged) > 100)
+    wait_until(lambda: len(acknowledged) > 50)
     before = {*acknowledged}
     taken = command("backup", tmp_path / "backup.db")
     refused = command("restore", tmp_path / "backup.db")
@@ -77,7 +78,7 @@ def test_a_registry_is_restored_as_it_was_acknowledged(
     _, agent = registry.ask("GET", "/agents/agent-0")
     lease = datetime.fromisoformat(agent["expires_at"]) - datetime.now().astimezone()  # noqa: TID251
     assert TTL_SECONDS - 1.5 < lease.total_seconds() <= TTL_SECONDS
-    assert {registry.beat(agent_id) for agent_id in sorted(before)[:50]} == {200}
+    assert {registry.beat(agent_id) for agent_id in sorted(before)[:20]} == {200}
     assert slowest < 1
 
 
