@@ -76,8 +76,7 @@ class AsyncAgentRegistryClient(RegistryClientBase):
     Calls run in threads of their own, so that none blocks the loop. A task that is
     cancelled stops waiting at once; whether its call was heard is not known.
 
-    Every call may raise `Unreachable`, `NotARegistry`, or the `RegistryProblem` that
-    the registry answered. Every call may be repeated.
+    Arguments and errors are those of `AgentRegistryClient`, where they are described.
     """
 
     async def register(
@@ -90,21 +89,7 @@ class AsyncAgentRegistryClient(RegistryClientBase):
         ttl_seconds: int | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> RegisteredAgent:
-        """Make this the complete registration of an agent, and renew its lease.
-
-        It has to be renewed by `heartbeat`; `registered` sees to that by itself.
-
-        Args:
-            agent_id: Who: unique in the registry.
-            agent_name: What: shared by all agents that do the same work.
-            host: Where others reach it: a DNS name or an IP address.
-            port: From 1 to 65535.
-            ttl_seconds: How long the lease lasts; by default what the registry grants.
-            metadata: JSON: at most 4,000 bytes, 64 keys.
-
-        Raises:
-            InvalidRequest: see its `errors`.
-        """
+        """Make this the complete registration of an agent, and renew its lease."""
         return await self._send(
             calls.register(
                 agent_id,
@@ -117,11 +102,7 @@ class AsyncAgentRegistryClient(RegistryClientBase):
         )
 
     async def heartbeat(self, agent_id: str) -> Renewal:
-        """Renew the lease of an agent.
-
-        Raises:
-            AgentNotFound: it has to register again.
-        """
+        """Renew the lease of an agent."""
         return await self._send(calls.heartbeat(agent_id))
 
     async def heartbeat_all(self, agent_ids: Iterable[str]) -> BulkRenewal:
@@ -136,15 +117,7 @@ class AsyncAgentRegistryClient(RegistryClientBase):
         metadata: Mapping[str, Any] | None = None,
         include_dead: bool = False,
     ) -> tuple[AgentInfo, ...]:
-        """List the agents that match all that is given, ordered by id: one snapshot.
-
-        Args:
-            name: Exactly this `agent_name`.
-            host: Exactly this host.
-            metadata: These values under these keys; where an agent has an array, it
-                holds this value.
-            include_dead: Also those whose lease has run out, while not yet removed.
-        """
+        """List the agents that match all that is given, ordered by id: one snapshot."""
         page = await self._send(
             calls.agents(
                 name=name, host=host, metadata=metadata, include_dead=include_dead
@@ -161,10 +134,7 @@ class AsyncAgentRegistryClient(RegistryClientBase):
         include_dead: bool = False,
         page_size: int = 1000,
     ) -> AsyncIterator[AgentInfo]:
-        """Iterate over the same agents page by page: for fleets of many thousands.
-
-        Each page tells of its own moment.
-        """
+        """Iterate over the same agents page by page: for fleets of many thousands."""
         cursor: str | None = None
         while True:
             page: Page = await self._send(
@@ -190,15 +160,7 @@ class AsyncAgentRegistryClient(RegistryClientBase):
         metadata: Mapping[str, Any] | None = None,
         max_age_seconds: float = 0.0,
     ) -> Discovered:
-        """List the agents that match, from a local copy when the registry is away.
-
-        The copy also answers, without asking, while it is younger than
-        `max_age_seconds`, and for a moment after each failure. An empty answer after a
-        full one is believed when it is repeated a beat interval later.
-
-        Raises:
-            RegistryError: the registry is away, and never answered this before.
-        """
+        """List the agents that match, from a local copy when the registry is away."""
         call = calls.agents(name=name, host=host, metadata=metadata)
         copy = self._copies.of(call.target)
         if not copy.serves(max_age_seconds):
@@ -213,19 +175,11 @@ class AsyncAgentRegistryClient(RegistryClientBase):
         return copy.tell()
 
     async def get(self, agent_id: str) -> AgentInfo:
-        """Tell of one agent, dead or alive.
-
-        Raises:
-            AgentNotFound: there is none.
-        """
+        """Tell of one agent, dead or alive."""
         return await self._send(calls.get(agent_id))
 
     async def deregister(self, agent_id: str) -> None:
-        """Remove an agent.
-
-        Raises:
-            AgentNotFound: there is none; or it is gone, and the first answer was lost.
-        """
+        """Remove an agent."""
         return await self._send(calls.deregister(agent_id))
 
     async def health(self) -> Health:
@@ -251,24 +205,7 @@ class AsyncAgentRegistryClient(RegistryClientBase):
         metadata: Mapping[str, Any] | None = None,
         on_change: Callable[[Change], object] | None = None,
     ) -> AsyncRegistration:
-        """Return what keeps an agent registered while its `async with` is entered.
-
-        Registers, beats in the background, registers again when the registry forgot
-        the agent, survives a registry that is away, and deregisters at the end.
-
-        Args:
-            agent_id: Who: unique in the registry, so one for each process.
-            agent_name: What: shared by all agents that do the same work.
-            host: Where others reach it; a host that they cannot reach is warned of.
-            port: From 1 to 65535.
-            ttl_seconds: How long the lease lasts; by default what the registry grants.
-            metadata: JSON: at most 4,000 bytes, 64 keys.
-            on_change: Called with each change of state, in a thread of its own; it
-                may take its time, and what it raises is logged.
-
-        Raises:
-            ValueError, TypeError: the id or the metadata cannot be sent.
-        """
+        """Return what keeps an agent registered while its `async with` is entered."""
         described = {
             "agent_name": agent_name,
             "host": host,
