@@ -8,8 +8,9 @@ makes its call, and reports how that went:
         except RegistryError as error: keeper.failed(step, error)
 
 - An agent that is new, or that the registry does not know, is registered at once.
-- The first beat after a registration comes anywhere within an interval, later ones
-  at nine to ten tenths of it: a fleet that starts together does not beat together.
+- The first beat after a registration or a failure comes anywhere within an interval,
+  later ones at nine to ten tenths of it: a fleet that starts, or hears of its
+  registry again, at one instant does not beat together.
 - Agents due within half an interval beat together, in one call.
 - While the registry is away the keeper makes one call a time for all its agents, at
   random pauses (full jitter) that double up to one beat interval and never pass it.
@@ -161,6 +162,7 @@ class Keeper:
     ) -> None:
         """Take note of an answer."""
         now = self._clock()
+        recovered = self._failures > 0
         self._failures, self._resume_at = 0, 0.0
         unknown: set[str] = set()
         if isinstance(told, BulkRenewal):
@@ -171,8 +173,10 @@ class Keeper:
         for kept in renewed:
             kept.known, kept.inherited, kept.acknowledged_at = True, False, now
         registered = isinstance(told, RegisteredAgent)
-        # One draw for all, so that who beats together stays together.
-        part = self._draw() if registered else 0.9 + 0.1 * self._draw()
+        # One draw for all, so that who beats together stays together. A registry that
+        # hung answers many at one instant, who must not beat together ever after.
+        spread = registered or recovered
+        part = self._draw() if spread else 0.9 + 0.1 * self._draw()
         self._schedule(renewed, now, part)
         self._change(renewed, State.REGISTERED, None)
         self._forgotten([kept for kept in step.kept if kept.agent_id in unknown], None)

@@ -157,6 +157,21 @@ def test_later_beats_come_a_little_early_and_never_late(
     assert world.keeper.seconds_to_wait() == pytest.approx(wait)
 
 
+@pytest.mark.parametrize("part", [0.0, 0.3, 1.0])
+def test_the_first_beat_after_a_failure_comes_anywhere_within_an_interval(
+    world: World, part: float
+) -> None:
+    """A registry that hung answers all who waited for it at one instant."""
+    world.register("a")
+    world.keeper.failed(world.next(20), AWAY)
+    beat = world.next(1)
+    world.part = part
+
+    world.answer(beat)
+
+    assert world.keeper.seconds_to_wait() == pytest.approx(part * 20)
+
+
 def test_the_registry_sets_the_interval(world: World) -> None:
     """Whatever TTL was asked for, and whenever it changes."""
     (kept,) = world.register("a")
