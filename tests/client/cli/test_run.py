@@ -205,6 +205,31 @@ def test_a_program_that_ends_unready_was_never_registered(
     assert client.agents(include_dead=True) == ()
 
 
+def test_a_program_that_is_ended_before_it_is_ready_is_not_registered(
+    start: Start, client: AgentRegistryClient, wait_until: Wait, tmp_path: Path
+) -> None:
+    """Though it takes its time, and becomes ready meanwhile."""
+    script = "trap 'touch told' TERM; touch up; while :; do sleep 0.1; done"
+    running = start(
+        "run",
+        *ME,
+        "--ready-cmd",
+        "test -e told",
+        "--",
+        "sh",
+        "-c",
+        script,
+        cwd=tmp_path,
+    )
+    wait_until((tmp_path / "up").exists)
+
+    running.terminate()
+    wait_until((tmp_path / "told").exists)
+    time.sleep(0.6)
+
+    assert client.agents(include_dead=True) == ()
+
+
 def test_a_registry_that_is_away_holds_nothing_up(
     start: Start,
     registry: RegistryProcess,
