@@ -1,8 +1,8 @@
 """Keeps an agent in each of many clients, as many programs would.
 
 Run by `test_soak.py` as a process. When its standard input ends, it tells of every
-call that was made: when it began, on the clock that all processes share, for whom,
-and what became of it.
+call that was made: when it began and ended, on the clock that all processes share,
+for whom, and what became of it.
 """
 
 import json
@@ -17,7 +17,7 @@ from agent_registry_client import AgentRegistryClient
 def main(ttl_seconds: int, *agent_ids: str) -> None:
     """Keep the agents until the input ends."""
     logging.disable()
-    made: list[tuple[float, str, str]] = []
+    made: list[tuple[float, float, str, str]] = []
     clients = [_counting(agent_id, made) for agent_id in agent_ids]
     for agent_id, client in zip(agent_ids, clients, strict=True):
         client.registered(
@@ -33,7 +33,9 @@ def main(ttl_seconds: int, *agent_ids: str) -> None:
     sys.stdout.flush()
 
 
-def _counting(agent_id: str, made: list[tuple[float, str, str]]) -> AgentRegistryClient:
+def _counting(
+    agent_id: str, made: list[tuple[float, float, str, str]]
+) -> AgentRegistryClient:
     client = AgentRegistryClient(deregister_on_sigterm=False)
     send = client._transport.send
 
@@ -43,7 +45,7 @@ def _counting(agent_id: str, made: list[tuple[float, str, str]]) -> AgentRegistr
             told = send(call, *rest)
             outcome = getattr(told, "outcome", "beat")
         finally:
-            made.append((began_at, agent_id, outcome))
+            made.append((began_at, time.monotonic(), agent_id, outcome))
         return told
 
     client._transport.send = counted  # type: ignore[method-assign]
