@@ -46,16 +46,18 @@ $(VENV)/bin/python:
 
 $(VENV)/.run-ready: requirements.txt pyproject.toml client/pyproject.toml | $(VENV)/bin/python
 	@echo "Installing agent-registry into $(VENV) ..."
-	$(PIP) --require-hashes -r requirements.txt
+	$(PIP) --no-deps --require-hashes -r requirements.txt
 	$(PIP) --no-build-isolation --no-deps --editable . --editable ./client
 	@touch $@
 
 $(VENV)/.test-ready: requirements-dev.txt $(VENV)/.run-ready
 	@echo "Installing the test tools into $(VENV) ..."
-	$(PIP) --require-hashes -r requirements-dev.txt
+	$(PIP) --no-deps --require-hashes -r requirements-dev.txt
 	@touch $@
 
-# Both locks hold for Python 3.11 to 3.13 and name no index.
+# The locks are complete, so nothing is resolved here (--no-deps): pip 23, which Python
+# 3.11 brings, refused its own lock on the day coverage[toml] had a newer release.
+# Both hold for Python 3.11 to 3.13 and name no index.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
   --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 lock: $(VENV)/.test-ready
