@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from peewee import CharField, Field, FieldAccessor, IntegerField, Model
+from peewee import SQL, CharField, Field, FieldAccessor, IntegerField, Model
 
 from store.clock import utcnow
 from store.leases import deadline, is_expired
@@ -112,6 +112,8 @@ class AgentRecord(Model):
     expires_at = InstantField(index=True)
     #: How often its lease was re-armed since the agent was last heard.
     rearms = IntegerField(default=0)
+    #: The principal whose agent it is; empty where nobody is known by name.
+    owner = CharField(max_length=64, default="")
 
     class Meta:
         """The table."""
@@ -140,6 +142,12 @@ class AgentRecord(Model):
     def is_alive(self, now: datetime | None = None) -> bool:
         """Tell whether the lease is valid at `now`, by default at this moment."""
         return not is_expired(self.expires_at, utcnow() if now is None else now)
+
+
+# For counting what one owner has; where nobody has a name, it costs nothing.
+AgentRecord.add_index(
+    AgentRecord.index(AgentRecord.owner, where=AgentRecord.owner != SQL("''"))
+)
 
 
 class ListeningRecord(Model):

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
@@ -20,6 +20,10 @@ from store.base import (
     AgentRegistryRepository,
     AgentView,
     Lease,
+    NotOwner,
+    QuotaExceeded,
+    Renewal,
+    StoreError,
     Swept,
 )
 from store.clock import Clock, LeaseTime, utcnow
@@ -28,7 +32,9 @@ from store.figures import Figures
 from store.guard import GuardRules, Hold, Verdict, released
 from store.leases import Status, status
 from store.models import FIELDS, AgentRecord, from_micros, from_row, to_micros, to_row
+from store.ownership import TOUCHES, may_touch
 from store.queries import execute
+from store.quota import Admissions, Quota
 from store.rearming import Listening, Rearming
 from store.registration import Registration
 from store.sweep import TOLD, Chunk, ChunkSize, tell
@@ -42,13 +48,13 @@ T = TypeVar("T")
 _DUE_AT_ONCE = 100_000
 
 # `leases.renewed` and `leases.deadline`.
-_RENEW = """
+_RENEW = f"""
     UPDATE agents
     SET last_heartbeat = max(last_heartbeat, :now),
         expires_at = max(last_heartbeat, :now) + ttl_seconds * 1000000,
         rearms = 0
-    WHERE agent_id IN (SELECT value FROM json_each(:ids))
-"""
+    WHERE agent_id IN (SELECT value FROM json_each(:ids)) AND {TOUCHES}
+"""  # noqa: S608 - constants only
 _REGISTERED = f"""
     SELECT {", ".join(FIELDS)}
     FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
@@ -58,6 +64,7 @@ _KNOWN = """
     SELECT json_group_array(agent_id)
     FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
 """
+_FOREIGN = f"{_KNOWN} AND NOT {TOUCHES}"
 # Oldest first: under a hold, only some of them go.
 _NOTE_DUE = """
     SELECT json_group_array(due) FROM (
@@ -70,7 +77,8 @@ _DUE_UNBEATEN = _NOTE_DUE.format(who=f"NOT {queries.HAS_BEATEN}")
 _DATABASE_BYTES = """
     SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()
 """
-_DELETE = "DELETE FROM agents WHERE agent_id = :id"
+_DELETE = f"DELETE FROM agents WHERE agent_id = :id AND {TOUCHES}"  # noqa: S608
+_IS_THERE = "SELECT 1 FROM agents WHERE agent_id = :id"
 # The deadline is checked again: since the rows were noted, a beat may have been
 # committed.
 _DELETE_DUE = """
@@ -90,9 +98,11 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         clock: Clock = utcnow,
         lease_time: LeaseTime | None = None,
         guard: GuardRules | None = None,
+        quota: Quota = Quota(),  # noqa: B008 - immutable
     ) -> None:
         super().__init__(clock, lease_time=lease_time, guard=guard)
         self._database = database
+        self._admissions = Admissions(database.writing, quota)
         self._one = queries.text(queries.one(), database.reading)
         self._insert = queries.text(queries.insert(), database.writing)
         self._upsert = queries.text(queries.upsert(), database.writing)
@@ -127,10 +137,14 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     def register(self, record: AgentRecord) -> Registration:
         """See `AgentRegistryRepository`."""
         (registration,) = self._register([record])
+        if isinstance(registration, StoreError):
+            raise registration
         return registration
 
     @writes(Lane.CHANGE)
-    def register_all(self, records: Sequence[AgentRecord]) -> list[Registration]:
+    def register_all(
+        self, records: Sequence[AgentRecord]
+    ) -> list[Registration | StoreError]:
         """See `AgentRegistryRepository`."""
         return self._register(records)
 
@@ -232,21 +246,34 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         return self._renew(agent_ids)
 
     @writes(Lane.HEARTBEAT)
-    def renew_all(self, agent_ids: Sequence[str]) -> list[str]:
+    def update_heartbeats_of(
+        self, agent_ids: Mapping[str, Sequence[str]]
+    ) -> dict[str, Renewal]:
+        """See `AgentRegistryRepository`."""
+        return {owner: self._renew_of(owner, ids) for owner, ids in agent_ids.items()}
+
+    @writes(Lane.HEARTBEAT)
+    def renew_all(self, agent_ids: Sequence[str], owner: str = "") -> list[str]:
         """See `AgentRegistryRepository`."""
         different = list(dict.fromkeys(agent_ids))
-        ids = json.dumps(different)
-        renewing = self._write(_RENEW, {"now": to_micros(self._stamp()), "ids": ids})
+        now, ids = to_micros(self._stamp()), json.dumps(different)
+        renewing = self._write(_RENEW, {"now": now, "ids": ids, "owner": owner})
         if renewing.rowcount == len(different):
             return []
+        if owner and self._foreign(ids, owner):
+            raise NotOwner("one of the agents belongs to somebody else")
         (known,) = self._write(_KNOWN, {"ids": ids}).fetchone()
         found = set(json.loads(known))
         return [agent_id for agent_id in different if agent_id not in found]
 
     @writes(Lane.CHANGE)
-    def delete(self, agent_id: str) -> bool:
+    def delete(self, agent_id: str, owner: str = "") -> bool:
         """See `AgentRegistryRepository`."""
-        return bool(self._write(_DELETE, {"id": agent_id}).rowcount)
+        if self._write(_DELETE, {"id": agent_id, "owner": owner}).rowcount:
+            return True
+        if owner and self._write(_IS_THERE, {"id": agent_id}).fetchone():
+            raise NotOwner(f"{agent_id!r} belongs to somebody else")
+        return False
 
     def delete_expired(self) -> int:
         """See `AgentRegistryRepository`."""
@@ -403,22 +430,42 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             return False
         return guarding.holds(self._database.reading, now, self.guard)
 
-    def _register(self, records: Sequence[AgentRecord]) -> list[Registration]:
+    def _register(
+        self, records: Sequence[AgentRecord]
+    ) -> list[Registration | StoreError]:
         ids = json.dumps([record.agent_id for record in records])
         rows = self._write(_REGISTERED, {"ids": ids}).fetchall()
         standing = {record.agent_id: record for record in map(from_row, rows)}
-        registrations = []
         now = self._stamp()
         lease_now = self._lease_time.now() if self._lease_time else now
+        self._admissions.begin()
+        registrations: list[Registration | StoreError] = []
+        changed: dict[str, AgentRecord] = {}
         for wanted in records:
             known = standing.get(wanted.agent_id)
+            refusal = self._refusal(known, wanted.owner)
+            if refusal is not None:
+                registrations.append(refusal)
+                continue
             registration = registering.register(known, wanted, now, lease_now=lease_now)
-            standing[wanted.agent_id] = registration.record
+            standing[wanted.agent_id] = changed[wanted.agent_id] = registration.record
             registrations.append(registration)
-        for record in standing.values():
+        for record in changed.values():
             self._write(self._upsert, to_row(record))
-        self._claim_room()
+        if changed:
+            self._claim_room()
         return registrations
+
+    def _refusal(self, known: AgentRecord | None, owner: str) -> StoreError | None:
+        """Return why `owner` may not register an agent, if so."""
+        if known is None:
+            try:
+                self._admissions.admit(owner)
+            except QuotaExceeded as error:
+                return error
+        elif not may_touch(known.owner, owner):
+            return NotOwner(f"{known.agent_id!r} belongs to somebody else")
+        return None
 
     def _claim_room(self) -> None:
         """Refuse what was added, if there is no room for it."""
@@ -426,8 +473,20 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         if room.kept:
             room.claim(*self._write(_DATABASE_BYTES).fetchone())
 
-    def _renew(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
-        values = {"now": to_micros(self._stamp()), "ids": json.dumps(agent_ids)}
+    def _renew_of(self, owner: str, agent_ids: Sequence[str]) -> Renewal:
+        leases = self._renew(agent_ids, owner)
+        if not owner or len(leases) == len(agent_ids):
+            return Renewal(leases)
+        return Renewal(leases, self._foreign(json.dumps(agent_ids), owner))
+
+    def _foreign(self, ids: str, owner: str) -> frozenset[str]:
+        """Return those of a JSON array of ids that belong to somebody else."""
+        (found,) = self._write(_FOREIGN, {"ids": ids, "owner": owner}).fetchone()
+        return frozenset(json.loads(found))
+
+    def _renew(self, agent_ids: Sequence[str], owner: str = "") -> dict[str, Lease]:
+        ids = json.dumps(agent_ids)
+        values = {"now": to_micros(self._stamp()), "ids": ids, "owner": owner}
         rows = self._write(_RENEW_RETURNING, values).fetchall()
         instants: dict[int, datetime] = {}  # a batch has few: one for each TTL
         renewed = {}
