@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.access import ACCESS, Role
 from api.errors import MEDIA_TYPE, Problem
 from api.models import (
     AgentInfo,
@@ -41,6 +42,19 @@ _JSON_REFUSED = _problems(
     _415="The body is not application/json.",
     _422="A field is missing, unknown or out of its bounds.",
 )
+_REFUSED = _problems(
+    _401="No valid credential came with the request.",
+    _403="This caller may not make this call, or not for this agent.",
+)
+_REFUSED[401]["headers"] = {
+    "WWW-Authenticate": {"description": "Bearer.", "schema": {"type": "string"}}
+}
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A token that `agent-registryd token create` made. Its principal's "
+    "roles say which calls it may make: see `x-roles`.",
+}
 _RETRY_AFTER = {
     "Retry-After": {
         "description": "Seconds to wait before trying again.",
@@ -48,6 +62,10 @@ _RETRY_AFTER = {
     }
 }
 _AVAILABLE[503]["headers"] = _RETRY_AFTER
+_BOUNDED = _problems(
+    _429="There may be no more agents, or this caller registers too often."
+)
+_BOUNDED[429]["headers"] = _RETRY_AFTER
 
 
 def _link(operation: str, what: str) -> dict[str, Any]:
@@ -109,6 +127,7 @@ REGISTER: dict[str, Any] = {
             "links": _LINKS,
         },
         **_JSON_REFUSED,
+        **_BOUNDED,
         **_AVAILABLE,
     },
 }
@@ -287,6 +306,18 @@ def install(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way
 
 
+def _tell_access(operation: dict[str, Any]) -> None:
+    """Say of an operation who may make it."""
+    access = ACCESS[operation["operationId"]]
+    if access.public:
+        return
+    # None is asked for where the registry runs without authentication.
+    operation["security"] = [{"bearer": []}, {}]
+    operation["x-roles"] = sorted({Role.ADMIN, *access.all, *access.own})
+    for status, problem in _REFUSED.items():
+        operation["responses"][str(status)] = problem
+
+
 def _complete(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
@@ -297,6 +328,10 @@ def _complete(app: FastAPI) -> dict[str, Any]:
         tags=app.openapi_tags,
         license_info=app.license_info,
     )
+    document["components"]["securitySchemes"] = {"bearer": _BEARER}
+    for path in document["paths"].values():
+        for operation in path.values():
+            _tell_access(operation)
     schemas = document["components"]["schemas"]
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}))

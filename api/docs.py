@@ -2,25 +2,31 @@
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
+_DESCRIPTION = "/openapi.json"
 _FILES = "/docs/files"
 
 
 def install(app: FastAPI) -> None:
-    """Serve Swagger UI and its files from this process."""
+    """Serve the description, Swagger UI and its files from this process."""
     files = StaticFiles(packages=[("fastapi_swagger", "resources")])
 
     # A route, not a mount: a mount would take every method, and hide its own.
     @app.get(f"{_FILES}/{{name:path}}", include_in_schema=False)
-    async def file(name: str, request: Request) -> Response:
+    async def docs_file(name: str, request: Request) -> Response:
         return await files.get_response(name, request.scope)
+
+    # FastAPI's own would not be asked who may see it.
+    @app.get(_DESCRIPTION, include_in_schema=False)
+    async def openapi() -> JSONResponse:
+        return JSONResponse(app.openapi())
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return get_swagger_ui_html(
-            openapi_url=app.openapi_url or "",
+            openapi_url=_DESCRIPTION,
             title=app.title,
             swagger_js_url=f"{_FILES}/swagger-ui-bundle.js",
             swagger_css_url=f"{_FILES}/swagger-ui.css",

@@ -17,6 +17,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from api import describe, gauges
+from api.errors import REFUSALS
 from api.handover import hand
 from api.health import Reports, writes
 from store import AgentRegistryRepository, Outcome, Registration, StoreError
@@ -64,9 +65,12 @@ class Metrics:
         )
         self._refusals = Counter(
             f"{gauges.NAMESPACE}_refused_answers",
-            "Requests that were answered with 503 overloaded.",
+            "Requests that were kept out, by the code of their problem.",
+            ["code"],
             registry=registry,
         )
+        for code in REFUSALS:
+            self._refusals.labels(code)
         self._sweeps = Histogram(
             f"{gauges.NAMESPACE}_sweep_duration_seconds",
             "How long the sweeps took that succeeded.",
@@ -91,9 +95,9 @@ class Metrics:
         """Count an agent that was removed by a call."""
         self._deregistrations.inc()
 
-    def refused(self) -> None:
-        """Count a request that was refused because there are too many."""
-        self._refusals.inc()
+    def refused(self, code: str) -> None:
+        """Count a request that was kept out."""
+        self._refusals.labels(code).inc()
 
     def swept(self, seconds: float) -> None:
         """Count a sweep that took so long."""
