@@ -15,6 +15,7 @@ from api.models import (
     BulkHeartbeatAnswer,
     HeartbeatAnswer,
     RegistrationAnswer,
+    TtlLimits,
 )
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
@@ -295,27 +296,46 @@ METRICS: dict[str, Any] = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Give `app` the complete description of itself."""
+def install(app: FastAPI, ttl: TtlLimits, *, for_everybody: bool) -> None:
+    """Give `app` the complete description of itself.
+
+    Args:
+        app: the application, with all of its routes.
+        ttl: the TTLs that it grants.
+        for_everybody: whether a caller needs no credential.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _complete(app)
+            app.openapi_schema = document = _complete(app)
+            _tell_ttl(document, ttl)
+            _tell_access(document, for_everybody=for_everybody)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way
 
 
-def _tell_access(operation: dict[str, Any]) -> None:
-    """Say of an operation who may make it."""
-    access = ACCESS[operation["operationId"]]
-    if access.public:
-        return
-    # None is asked for where the registry runs without authentication.
-    operation["security"] = [{"bearer": []}, {}]
-    operation["x-roles"] = sorted({Role.ADMIN, *access.all, *access.own})
-    for status, problem in _REFUSED.items():
-        operation["responses"][str(status)] = problem
+def _tell_ttl(document: dict[str, Any], ttl: TtlLimits) -> None:
+    request = document["components"]["schemas"]["AgentRegistrationRequest"]
+    request["properties"]["ttl_seconds"] |= {
+        "default": ttl.default_seconds,
+        "minimum": ttl.min_seconds,
+        "maximum": ttl.max_seconds,
+    }
+
+
+def _tell_access(document: dict[str, Any], *, for_everybody: bool) -> None:
+    """Say of each operation who may make it."""
+    document["components"]["securitySchemes"] = {"bearer": _BEARER}
+    for path in document["paths"].values():
+        for operation in path.values():
+            access = ACCESS[operation["operationId"]]
+            if access.public:
+                continue
+            operation["security"] = [{"bearer": []}, *([{}] if for_everybody else [])]
+            operation["x-roles"] = sorted({Role.ADMIN, *access.all, *access.own})
+            for status, problem in _REFUSED.items():
+                operation["responses"][str(status)] = problem
 
 
 def _complete(app: FastAPI) -> dict[str, Any]:
@@ -328,10 +348,6 @@ def _complete(app: FastAPI) -> dict[str, Any]:
         tags=app.openapi_tags,
         license_info=app.license_info,
     )
-    document["components"]["securitySchemes"] = {"bearer": _BEARER}
-    for path in document["paths"].values():
-        for operation in path.values():
-            _tell_access(operation)
     schemas = document["components"]["schemas"]
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}))

@@ -148,7 +148,7 @@ class AgentRegistryServer:
         guard.install(app, self._repo)
         if security.docs:
             docs.install(app)
-        describe.install(app)
+        describe.install(app, self._ttl, for_everybody=security.authority.open)
         return app
 
 
