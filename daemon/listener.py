@@ -1,6 +1,7 @@
 """The socket, and the thread that serves HTTP on it."""
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -36,6 +37,16 @@ def bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def url_of(bound: socket.socket) -> str:
+    """Return where a listening socket is reached: `http://...`, or `unix:...`."""
+    address = bound.getsockname()
+    if bound.family == socket.AF_UNIX:
+        # An abstract name begins with NUL, and is written with an @.
+        return "unix:" + os.fsdecode(address).replace("\0", "@")
+    host, port = address[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _Server(uvicorn.Server):

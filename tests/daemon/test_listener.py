@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fastapi import FastAPI
 
-from daemon.listener import HttpListener, bind
+from daemon.listener import HttpListener, bind, url_of
 from daemon.systemd import Notifier, Watchdog
 
 
@@ -120,6 +120,7 @@ def test_ipv6_is_served_as_well() -> None:
         pytest.skip(f"no IPv6 here: {error}")
 
     assert bound.family is socket.AF_INET6
+    assert url_of(bound) == f"http://[::1]:{bound.getsockname()[1]}"
     bound.close()
 
 
