@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 
-BEAT = b"POST /agents/called/heartbeat HTTP/1.1\r\nHost: registry\r\n\r\n"
+BEAT = b"POST /agents/called/heartbeat HTTP/1.1\r\nHost: localhost\r\n\r\n"
 #: So many are answered before the first line.
 AT_IT = 100
 #: Between two calls of a caller, which leaves the machine time to restart a daemon.

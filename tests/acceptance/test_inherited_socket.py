@@ -54,7 +54,7 @@ def test_nobody_is_refused_while_a_daemon_is_replaced(
             statuses.add(daemon.stop(ending))
             daemon = start_daemon(*SERVE, stdin=kept)
             fared.append(finish())
-    record_property(ending.name, str(fared))
+    record_property(f"replaced by {ending.name}", str(fared))
 
     assert statuses == {status}
     assert set().union(*fared) == {"answered", "refused", "broken", "slowest_seconds"}

@@ -158,7 +158,7 @@ def test_a_passed_unix_socket_is_served(
         with socket.socket(socket.AF_UNIX) as caller:
             caller.settimeout(10)
             caller.connect(path)
-            caller.sendall(b"GET /health HTTP/1.1\r\nHost: registry\r\n\r\n")
+            caller.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = caller.recv(65_536)
         daemon.stop()
 
