@@ -13,6 +13,8 @@ from fastapi import FastAPI
 from daemon.protocol import RegistryProtocol
 
 _BACKLOG = 2048
+#: Before a stop hangs up on who is idle: time for what was sent already to be read.
+_LAST_REQUESTS_SECONDS = 0.05
 #: After hanging up: how long handlers may take to notice before they are cancelled.
 _LEFT_TO_HANG_UP_SECONDS = 1
 
@@ -66,8 +68,19 @@ class _Server(uvicorn.Server):
         self._serving.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._read_last_requests(sockets or [])
         asyncio.get_running_loop().call_later(self._drain_seconds, self._hang_up)
         await super().shutdown(sockets)
+
+    async def _read_last_requests(self, sockets: list[socket.socket]) -> None:
+        # Uvicorn hangs up at once on whoever was accepted and not read yet: 7 of 8
+        # callers, once. Twice, as a loop that is late runs its timers before it reads.
+        for server in self.servers:
+            server.close()
+        for listening in sockets:
+            listening.close()
+        for _ in range(2):
+            await asyncio.sleep(_LAST_REQUESTS_SECONDS)
 
     def _hang_up(self) -> None:
         # Uvicorn cancels what is left: a traceback, and a 500 to a client whose

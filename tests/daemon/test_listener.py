@@ -175,6 +175,26 @@ def test_stopping_finishes_what_is_in_flight(
     assert "http-listener" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_stopping_answers_what_was_sent_but_not_read_yet(
+    listener: HttpListener, bound: socket.socket, gate: Gate
+) -> None:
+    """A loop that is late accepts a connection and is told to stop at once."""
+    listener.call_soon(gate.pass_through)
+    gate.reached.wait(10)
+    with (
+        ThreadPoolExecutor() as pool,
+        socket.create_connection(bound.getsockname(), timeout=10) as client,
+    ):
+        client.sendall(b"GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        stopping = pool.submit(listener.stop)
+        time.sleep(0.2)  # uvicorn looks every 0.1 s whether it is to stop
+
+        gate.opened.set()
+
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        stopping.result(10)
+
+
 def test_stopping_hangs_up_on_half_a_request(
     listener: HttpListener,
     bound: socket.socket,
