@@ -214,7 +214,7 @@ class TestPassedSocket:
         """The variables outlive the process they were set for."""
         assert passed_socket(told, first=-1) is None
 
-    @pytest.mark.parametrize("pid", [os.getpid(), os.getppid()])
+    @pytest.mark.parametrize("pid", [os.getpid(), os.getppid()], ids=["ours", "other"])
     def test_no_child_is_told_of_it(self, environ: dict[str, str], pid: int) -> None:
         """The variables are removed, whether they were meant for us or not."""
         environ |= {"LISTEN_PID": str(pid), "LISTEN_FDS": "0", "PATH": "/bin"}
