@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from freezegun.api import FrozenDateTimeFactory
@@ -13,6 +14,7 @@ from store import (
     NotOwner,
     Registration,
     Renewal,
+    Storage,
 )
 from store.ownership import TOUCHES, may_touch
 
@@ -147,3 +149,23 @@ def test_only_an_owner_removes(
     assert not repo.delete("gone", "search")
     assert repo.delete("a", "billing")
     assert repo.delete("b")
+
+
+def test_an_owner_survives_a_restart_and_a_restored_backup(
+    make_storage: Callable[..., Storage], make_record: MakeRecord, tmp_path: Path
+) -> None:
+    """Whoever could not touch the agent before cannot after."""
+    storage = make_storage()
+    storage.agents.register(make_record("a", owner="billing"))
+    storage.database.close()
+    restarted = make_storage()
+    with pytest.raises(NotOwner):
+        restarted.agents.delete("a", "search")
+    restarted.database.backup(tmp_path / "backup.db")
+    restarted.agents.delete("a")
+    restarted.database.close()
+
+    restarted.database.restore(tmp_path / "backup.db")
+
+    with pytest.raises(NotOwner):
+        make_storage().agents.delete("a", "search")
