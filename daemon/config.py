@@ -105,6 +105,7 @@ class LogConfig(_Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "json", "journald"] = "auto"
+    lines_per_minute: PositiveInt = 600
 
 
 class Config(BaseSettings):
