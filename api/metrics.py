@@ -67,6 +67,12 @@ class Metrics:
             "Requests that were answered with 503 overloaded.",
             registry=registry,
         )
+        self._closings = Counter(
+            f"{gauges.NAMESPACE}_connections_closed",
+            "Connections that were closed before their clients were done, by cause.",
+            ["cause"],
+            registry=registry,
+        )
         self._sweeps = Histogram(
             f"{gauges.NAMESPACE}_sweep_duration_seconds",
             "How long the sweeps took that succeeded.",
@@ -94,6 +100,10 @@ class Metrics:
     def refused(self) -> None:
         """Count a request that was refused because there are too many."""
         self._refusals.inc()
+
+    def closed(self, cause: str) -> None:
+        """Count a connection that was closed for a cause."""
+        self._closings.labels(cause).inc()
 
     def swept(self, seconds: float) -> None:
         """Count a sweep that took so long."""

@@ -45,7 +45,8 @@ class Agent:
                 }
             )
         writer.write(
-            f"POST {path} HTTP/1.1\r\nHost: registry\r\nContent-Length: {len(body)}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Length: {len(body)}\r\n"
             f"Content-Type: application/json\r\n\r\n{body}".encode()
         )
         head = await reader.readuntil(b"\r\n\r\n")

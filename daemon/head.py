@@ -1,0 +1,137 @@
+"""The head of a request, judged before anything else looks at it.
+
+Two programs that read one request differently can be played against each other
+(request smuggling); and a web page may send requests here in the name of whoever
+looks at it. Both are refused by what stands in the head.
+"""
+
+import functools
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from uvicorn._types import HTTPScope
+
+from api.errors import ProblemError
+
+#: Headers that decide where a request ends, whom it is for, and who sends it; none
+#: may come twice.
+_JUDGED = frozenset(
+    (
+        b"host",
+        b"origin",
+        b"content-length",
+        b"transfer-encoding",
+        b"upgrade",
+        b"expect",
+    )
+)
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_HOST = re.compile(
+    rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,253}))(?::\d{0,5})?"
+)
+#: Good values of Host that are remembered; clients of one registry use a few.
+_REMEMBERED = 256
+
+
+class Trust(NamedTuple):
+    """Whom a listener believes."""
+
+    #: The names it goes by, besides localhost and all addresses.
+    hosts: tuple[str, ...] = ()
+    #: The proxies whose X-Forwarded-For and -Proto are believed.
+    proxies: tuple[str, ...] = ()
+
+
+class HeadCheck:
+    """Judges heads of requests.
+
+    Args:
+        hosts: the names the registry goes by, besides localhost and all addresses.
+    """
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        self._names = frozenset(name.lower() for name in ("localhost", *hosts))
+        # What raises is not remembered: only good hosts take room.
+        self._check_host = functools.lru_cache(_REMEMBERED)(self._judge_host)
+
+    def judge(self, scope: HTTPScope, target: bytes) -> dict[bytes, bytes]:
+        """Return the headers that decide how the request is read, by name.
+
+        Args:
+            scope: method, version and headers of the request.
+            target: what stands behind the method.
+
+        Raises:
+            ProblemError: the request goes no further.
+        """
+        found: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            if name in _JUDGED:
+                if name in found:
+                    raise broken()
+                found[name] = value
+        host = found.get(b"host")
+        if host is not None:
+            self._check_host(host)
+        elif scope["http_version"] != "1.0":
+            raise broken()
+        if not target.startswith(b"/"):
+            _judge_target(scope["method"], target, host)
+        if len(found) > 1 or scope["http_version"] != "1.1":
+            _judge_rest(scope, found)
+        return found
+
+    def _judge_host(self, value: bytes) -> None:
+        """Refuse a name that is not ours: only a name can be made to mean us."""
+        matched = _HOST.fullmatch(value)
+        if matched is None:
+            raise broken()
+        address, name = matched.groups()
+        if address is not None and not _is_address(address):
+            raise broken()
+        ours = name is None or name.lower().decode() in self._names
+        if not ours and not _is_address(name):
+            raise ProblemError(421, "misdirected")
+
+
+def broken() -> ProblemError:
+    """Return the problem of a request that is not read any further."""
+    return ProblemError(400, "http_error")
+
+
+def _is_address(text: bytes) -> bool:
+    try:
+        ipaddress.ip_address(text.decode())
+    except ValueError:
+        return False
+    return True
+
+
+def _judge_target(method: str, target: bytes, host: bytes | None) -> None:
+    """Take a whole URL when it names the same host, and `*` where it is meant."""
+    if target == b"*" and method == "OPTIONS":
+        return
+    scheme, _, rest = target.partition(b"://")
+    authority, slash, _ = rest.partition(b"/")
+    same = host is None or authority.lower() == host.lower()
+    if scheme.lower() not in (b"http", b"https") or not (slash and same):
+        raise broken()
+
+
+def _judge_rest(scope: HTTPScope, found: dict[bytes, bytes]) -> None:
+    version = scope["http_version"]
+    if version not in ("1.1", "1.0"):
+        raise broken()
+    coding = found.get(b"transfer-encoding")
+    if coding is not None and (coding.lower() != b"chunked" or version == "1.0"):
+        raise broken()
+    # Java's client asks for h2c with each first request; it may be ignored.
+    if found.get(b"upgrade", b"h2c").lower() != b"h2c":
+        raise broken()
+    origin = found.get(b"origin")
+    if origin is not None and scope["method"] not in _SAFE_METHODS:
+        authority = origin.partition(b"://")[2]
+        if authority.lower() != found.get(b"host", b"").lower() or not authority:
+            raise ProblemError(403, "foreign_origin")
