@@ -15,18 +15,10 @@ from uvicorn._types import HTTPScope
 
 from api.errors import ProblemError
 
-#: Headers that decide where a request ends, whom it is for, and who sends it; none
-#: may come twice.
-_JUDGED = frozenset(
-    (
-        b"host",
-        b"origin",
-        b"content-length",
-        b"transfer-encoding",
-        b"upgrade",
-        b"expect",
-    )
-)
+#: Headers that few requests have, and that decide how they are read. None may come
+#: twice, nor may Host; the parser itself sees to Content-Length.
+_RARE = frozenset((b"origin", b"transfer-encoding", b"upgrade"))
+_JUDGED = _RARE | {b"host"}
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _HOST = re.compile(
     rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,253}))(?::\d{0,5})?"
@@ -56,8 +48,8 @@ class HeadCheck:
         # What raises is not remembered: only good hosts take room.
         self._check_host = functools.lru_cache(_REMEMBERED)(self._judge_host)
 
-    def judge(self, scope: HTTPScope, target: bytes) -> dict[bytes, bytes]:
-        """Return the headers that decide how the request is read, by name.
+    def judge(self, scope: HTTPScope, target: bytes) -> None:
+        """Refuse a head that is ambiguous, or none of our business.
 
         Args:
             scope: method, version and headers of the request.
@@ -66,22 +58,24 @@ class HeadCheck:
         Raises:
             ProblemError: the request goes no further.
         """
-        found: dict[bytes, bytes] = {}
+        host: bytes | None = None
+        rare = scope["http_version"] != "1.1"
         for name, value in scope["headers"]:
             if name in _JUDGED:
-                if name in found:
+                if name != b"host":
+                    rare = True
+                elif host is None:
+                    host = value
+                else:
                     raise broken()
-                found[name] = value
-        host = found.get(b"host")
         if host is not None:
             self._check_host(host)
         elif scope["http_version"] != "1.0":
             raise broken()
         if not target.startswith(b"/"):
             _judge_target(scope["method"], target, host)
-        if len(found) > 1 or scope["http_version"] != "1.1":
-            _judge_rest(scope, found)
-        return found
+        if rare:
+            _judge_rare(scope, host or b"")
 
     def _judge_host(self, value: bytes) -> None:
         """Refuse a name that is not ours: only a name can be made to mean us."""
@@ -120,18 +114,21 @@ def _judge_target(method: str, target: bytes, host: bytes | None) -> None:
         raise broken()
 
 
-def _judge_rest(scope: HTTPScope, found: dict[bytes, bytes]) -> None:
+def _judge_rare(scope: HTTPScope, host: bytes) -> None:
+    """Judge what most requests have not."""
+    rare = [(name, value) for name, value in scope["headers"] if name in _RARE]
+    headers = dict(rare)
     version = scope["http_version"]
-    if version not in ("1.1", "1.0"):
+    if len(headers) < len(rare) or version not in ("1.1", "1.0"):
         raise broken()
-    coding = found.get(b"transfer-encoding")
+    coding = headers.get(b"transfer-encoding")
     if coding is not None and (coding.lower() != b"chunked" or version == "1.0"):
         raise broken()
     # Java's client asks for h2c with each first request; it may be ignored.
-    if found.get(b"upgrade", b"h2c").lower() != b"h2c":
+    if headers.get(b"upgrade", b"h2c").lower() != b"h2c":
         raise broken()
-    origin = found.get(b"origin")
+    origin = headers.get(b"origin")
     if origin is not None and scope["method"] not in _SAFE_METHODS:
         authority = origin.partition(b"://")[2]
-        if authority.lower() != found.get(b"host", b"").lower() or not authority:
+        if not authority or authority.lower() != host.lower():
             raise ProblemError(403, "foreign_origin")

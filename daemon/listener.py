@@ -16,6 +16,8 @@ from daemon.head import HeadCheck, Trust
 from daemon.protocol import RegistryProtocol
 
 _BACKLOG = 2048
+#: Of every answer; they cost a heartbeat half a microsecond.
+_HEADERS = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store")]
 #: After hanging up: how long handlers may take to notice before they are cancelled.
 _LEFT_TO_HANG_UP_SECONDS = 1
 
@@ -118,6 +120,7 @@ class HttpListener:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                headers=_HEADERS,
                 proxy_headers=bool(trust.proxies),
                 forwarded_allow_ips=list(trust.proxies),
                 timeout_graceful_shutdown=ceil(limits.drain_seconds)

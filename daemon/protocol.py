@@ -1,5 +1,6 @@
 """HTTP below the application: requests reach it whole and right, or not at all."""
 
+import functools
 from typing import Any
 
 import httptools
@@ -29,6 +30,9 @@ class RegistryProtocol(HttpToolsProtocol):
         given: what uvicorn gives its protocols.
     """
 
+    #: Of a request that has begun and is not whole; uvicorn makes it, and we drop it.
+    scope: Any
+
     def __init__(
         self,
         *,
@@ -39,11 +43,12 @@ class RegistryProtocol(HttpToolsProtocol):
         super().__init__(**given)
         self.peer = ""
         self._connections = connections
+        self._most_header_bytes = connections.limits.header_bytes
         self._heads = heads
-        #: A request has begun, and is not whole.
-        self._begun = False
         #: The application has a request, and has not answered it.
         self._asked = False
+        #: It is known that a request has begun, and that its rest is to come.
+        self._owes = False
         #: The same request is fed again, without its wish for another protocol.
         self._again = False
         #: Bytes since the head began, or since the last that belonged to a body.
@@ -67,28 +72,42 @@ class RegistryProtocol(HttpToolsProtocol):
         if self._refusal is not None:
             return
         self._overhead += len(data)
-        begun = self._begun
-        try:
-            self._feed(data)
-        except httptools.HttpParserError as error:
-            reason = error.__context__
-            self._refuse(reason if isinstance(reason, ProblemError) else broken())
-            return
-        if not self._begun:
-            self._overhead = 0
-        elif self._overhead > self._connections.limits.header_bytes:
-            self._refuse(_header_too_large())
-        elif not begun:
-            self._connections.begun(self)
-
-    def _feed(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             # The parser takes the body for the other protocol's: it has to read
             # the request once more, as one that wishes for nothing.
             self._again = False
-            self._feed(self._plain_head() + data[upgrade.args[0] :])
+            self.data_received(self._plain_head() + data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            reason = error.__context__
+            self._refuse(reason if isinstance(reason, ProblemError) else broken())
+            return
+        if self.scope:
+            self._await_rest()
+        else:
+            self._overhead = 0
+
+    def _await_rest(self) -> None:
+        """See to it that the rest of a request comes, and is not too much."""
+        if self._asked and self.scope is not self.cycle.scope:
+            self._refuse(broken())  # it began before the last one was answered
+        elif self._overhead > self._most_header_bytes:
+            self._refuse(_header_too_large())
+        else:
+            if not self._owes:
+                self._owes = True
+                self._connections.begun(self)
+            if not self._asked and self.headers is not self.scope["headers"]:
+                self._await_body(dict(self.scope["headers"]))
+
+    def _await_body(self, headers: dict[bytes, bytes]) -> None:
+        """Let the application judge a body that is not to be held until it is whole."""
+        waits = headers.get(b"expect", b"").lower() == b"100-continue"
+        self.cycle.waiting_for_100_continue = waits
+        if waits or int(headers.get(b"content-length", 0)) > HIGH_WATER_LIMIT:
+            self._ask()
 
     def _plain_head(self) -> bytes:
         scope, unwanted = self.scope, (b"connection", b"upgrade", b"http2-settings")
@@ -103,44 +122,32 @@ class RegistryProtocol(HttpToolsProtocol):
             head.append(b"connection: close")
         return b"\r\n".join(head) + b"\r\n\r\n"
 
-    def on_message_begin(self) -> None:
-        """Begin a request, unless another is being answered: nothing is pipelined."""
-        if self._asked:
-            raise broken()
-        self._begun = True
-        super().on_message_begin()
-
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header."""
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Judge the head; what follows behind the body adds no headers to it."""
+        if self._asked:
+            raise broken()  # nothing is pipelined
         super().on_headers_complete()
-        found = self._heads.judge(self.scope, self.url)
-        if self._overhead > self._connections.limits.header_bytes:
+        self._heads.judge(self.scope, self.url)
+        if self._overhead > self._most_header_bytes:
             self._measure_head()
         self._overhead = 0
         self.headers = []
         if self.parser.should_upgrade():
+            if self.scope["method"] == "CONNECT":
+                raise broken()
             self._again = True
-            return
-        if len(found) > 1:
-            self._expect_body(found)
 
     def _measure_head(self) -> None:
         """Refuse a head that is too large, where it came together with a body."""
         size = len(self.url) + sum(
             len(name) + len(value) + len(": \r\n") for name, value in self.headers
         )
-        if size > self._connections.limits.header_bytes:
+        if size > self._most_header_bytes:
             raise _header_too_large()
-
-    def _expect_body(self, found: dict[bytes, bytes]) -> None:
-        waits = found.get(b"expect", b"").lower() == b"100-continue"
-        self.cycle.waiting_for_100_continue = waits
-        if waits or int(found.get(b"content-length", 0)) > HIGH_WATER_LIMIT:
-            self._ask()
 
     def on_body(self, body: bytes) -> None:
         """Hold the body until it is whole, or more than need be held."""
@@ -153,9 +160,11 @@ class RegistryProtocol(HttpToolsProtocol):
         """Hand a whole request to the application."""
         if self._again:
             return
-        self._begun = False
+        self.scope = None
+        self._owes = False
         self._connections.received(self)
-        super().on_message_complete()
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
         if not self._asked:
             self._ask()
 
@@ -174,7 +183,7 @@ class RegistryProtocol(HttpToolsProtocol):
             self._await_reader()
         elif self._refusal is not None:
             self._answer(self._refusal)
-        elif self._begun:  # the rest of its body is of no use to anybody
+        elif self.cycle.more_body:  # which is of no use to anybody now
             self._close()
         else:
             self.flow.resume_reading()
@@ -192,14 +201,14 @@ class RegistryProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Answer a request that is whole; an unfinished one has nothing to lose."""
-        if self._asked and not self._begun:
+        if self._asked and not self.cycle.more_body:
             super().shutdown()
         else:
             self._close()
 
     def expire(self) -> None:
         """Give up a request that did not come in time."""
-        if self._begun:
+        if self.scope:
             self._answer(ProblemError(408, "request_timeout"))
         else:
             self._close()
@@ -219,7 +228,7 @@ class RegistryProtocol(HttpToolsProtocol):
         """Read no more; answer once a request before this one is answered."""
         self._connections.count(Cause.BROKEN, self)
         self._refusal = problem
-        if self._asked and not self._begun:
+        if self._asked and not self.cycle.more_body:
             self.flow.pause_reading()
         else:
             self._answer(problem)
@@ -231,19 +240,10 @@ class RegistryProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if not (self._asked and self.cycle.response_started):
-            self.transport.write(self._render(problem))
+            date = [b": ".join(one) for one in self.server_state.default_headers]
+            status, rest = _rendered(problem.status_code, problem.code)
+            self.transport.write(b"\r\n".join((status, *date, rest)))
         self._close()
-
-    def _render(self, problem: ProblemError) -> bytes:
-        response = problem_response(problem)
-        headers = MutableHeaders(raw=response.raw_headers)
-        headers["Connection"] = "close"
-        lines = [
-            name + b": " + value + b"\r\n"
-            for name, value in (*self.server_state.default_headers, *headers.raw)
-        ]
-        head = [STATUS_LINE[problem.status_code], *lines, b"\r\n"]
-        return b"".join(head) + bytes(response.body)
 
     def _close(self) -> None:
         self._connections.forget(self)
@@ -254,6 +254,16 @@ class RegistryProtocol(HttpToolsProtocol):
         """See that a closing connection ends, though nobody reads what is left."""
         if self.transport.get_write_buffer_size():
             self._connections.stalled(self)
+
+
+@functools.cache
+def _rendered(status: int, code: str) -> tuple[bytes, bytes]:
+    """Return the status line of a problem, and what follows the usual headers."""
+    response = problem_response(ProblemError(status, code))
+    headers = MutableHeaders(raw=response.raw_headers)
+    headers["Connection"] = "close"
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in headers.raw)
+    return STATUS_LINE[status].rstrip(), head + b"\r\n" + bytes(response.body)
 
 
 def _header_too_large() -> ProblemError:
