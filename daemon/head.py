@@ -90,6 +90,23 @@ class HeadCheck:
             raise ProblemError(421, "misdirected")
 
 
+def plain_head(scope: HTTPScope, target: bytes, *, keep_alive: bool) -> bytes:
+    """Return the head of a request as it stands without a wish for an upgrade."""
+    unwanted = (b"connection", b"upgrade", b"http2-settings")
+    connection = b"keep-alive" if keep_alive else b"close"
+    lines = [
+        b"%s %s HTTP/%s"
+        % (scope["method"].encode(), target, scope["http_version"].encode()),
+        b"connection: " + connection,
+        *(
+            name + b": " + value
+            for name, value in scope["headers"]
+            if name not in unwanted
+        ),
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
 def broken() -> ProblemError:
     """Return the problem of a request that is not read any further."""
     return ProblemError(400, "http_error")

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from api.errors import ProblemError, problem_response
 from daemon.connections import Cause, Connections
-from daemon.head import HeadCheck, broken
+from daemon.head import HeadCheck, broken, plain_head
 
 
 class RegistryProtocol(HttpToolsProtocol):
@@ -78,7 +78,9 @@ class RegistryProtocol(HttpToolsProtocol):
             # The parser takes the body for the other protocol's: it has to read
             # the request once more, as one that wishes for nothing.
             self._again = False
-            self.data_received(self._plain_head() + data[upgrade.args[0] :])
+            keep_alive = self.parser.should_keep_alive()
+            again = plain_head(self.scope, self.url, keep_alive=keep_alive)
+            self.data_received(again + data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
             reason = error.__context__
@@ -108,19 +110,6 @@ class RegistryProtocol(HttpToolsProtocol):
         self.cycle.waiting_for_100_continue = waits
         if waits or int(headers.get(b"content-length", 0)) > HIGH_WATER_LIMIT:
             self._ask()
-
-    def _plain_head(self) -> bytes:
-        scope, unwanted = self.scope, (b"connection", b"upgrade", b"http2-settings")
-        line = f" HTTP/{scope['http_version']}".encode()
-        head = [scope["method"].encode() + b" " + self.url + line]
-        head += [
-            name + b": " + value
-            for name, value in scope["headers"]
-            if name not in unwanted
-        ]
-        if not self.parser.should_keep_alive():
-            head.append(b"connection: close")
-        return b"\r\n".join(head) + b"\r\n\r\n"
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header."""
