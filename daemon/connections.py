@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 #: How often deadlines are looked at: one timer for all, where one for each request
 #: cost a heartbeat more than everything that is checked here.
 _SWEEP_SECONDS = 0.5
-#: How many are closed in one turn of the loop, which others wait for: about 5 ms.
-_CLOSED_AT_ONCE = 100
+#: How many are closed in one turn of the loop, which others wait for: about 2 ms.
+_CLOSED_AT_ONCE = 25
 #: What was closed is told at most so often, however much it was.
 _TELL_SECONDS = 10
 #: Descriptors that are left to the store, its threads, and to what comes and goes.

@@ -2,7 +2,7 @@
 
 All are held by this process. They register, say so in a first line, and beat every
 third of the TTL until a line comes on standard input. The last line counts the answers
-by status, and has the latencies.
+by status, and has the latencies of beats since all were registered.
 """
 
 import asyncio
@@ -84,6 +84,7 @@ async def main(host: str, port: str, count: str, ttl_seconds: str) -> None:
         for number in range(int(count)):
             living.create_task(fleet.live(number))
         await fleet.registered.wait()
+        fleet.latencies.clear()
         print("registered", flush=True)  # noqa: T201 - for who started us
         await loop.run_in_executor(None, sys.stdin.readline)
         fleet.over.set()

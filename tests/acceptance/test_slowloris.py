@@ -32,9 +32,11 @@ POST = (
 
 
 @contextmanager
-def _crowd(daemon: Any, count: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
+def _crowd(
+    daemon: Any, count: int, seconds: float, every: float
+) -> Iterator[subprocess.Popen[str]]:
     """Let so many trickle for so long, in a process of their own."""
-    where = (daemon.host, str(daemon.port), str(count), str(seconds))
+    where = (daemon.host, str(daemon.port), str(count), str(seconds), str(every))
     with subprocess.Popen(
         [sys.executable, TRICKLE, *where], stdout=subprocess.PIPE, text=True
     ) as crowd:
@@ -102,7 +104,7 @@ def test_those_who_trickle_hinder_nobody(
         AGENT_REGISTRY_LIMITS__UNFINISHED_REQUESTS=str(count + 10),
     )
     daemon.call("POST", "/agents/register", json.loads(BODY))
-    with _crowd(daemon, count, 4 * seconds + 8) as crowd:
+    with _crowd(daemon, count, 4 * seconds + 8, seconds / 4) as crowd:
         slowest = _slowest_call(daemon, crowd)
         assert crowd.stdout is not None
         told = json.loads(crowd.stdout.read().splitlines()[-1])
@@ -124,7 +126,7 @@ def test_descriptors_do_not_run_out(start_daemon: Callable[..., Any]) -> None:
         AGENT_REGISTRY_LIMITS__REQUEST_SECONDS="6",
     )  # fmt: skip
     daemon.call("POST", "/agents/register", json.loads(BODY))
-    with _crowd(daemon, 2 * FEW_DESCRIPTORS, 9) as crowd:
+    with _crowd(daemon, 2 * FEW_DESCRIPTORS, 30, 0.5) as crowd:
         slowest = _slowest_call(daemon, crowd)
         assert crowd.stdout is not None
         told = json.loads(crowd.stdout.read().splitlines()[-1])

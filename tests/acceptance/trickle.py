@@ -1,8 +1,8 @@
-"""A crowd that never gets to the end: `trickle.py HOST PORT COUNT SECONDS`.
+"""A crowd that never gets to the end: `trickle.py HOST PORT COUNT SECONDS EVERY`.
 
 Each connects from one of a few addresses, begins a request, and sends one more byte of
-it every half second, to look alive. The last line printed tells how many were closed by
-the registry within so many seconds, with which answers, and at what age at most.
+it EVERY so often, to look alive. The last line printed tells how many were closed by
+the registry within so many SECONDS, with which answers, and at what age at most.
 """
 
 import asyncio
@@ -18,14 +18,15 @@ HEAD = b"POST /agents/register HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 AT_ONCE = 200
 
 
-async def main(host: str, port: str, count: str, seconds: str) -> None:
+async def main(host: str, port: str, count: str, seconds: str, every: str) -> None:
     """Let all of them trickle, and tell how they ended."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     door = asyncio.Semaphore(AT_ONCE)
     until = time.monotonic() + float(seconds)
     crowd = (
-        trickle(host, int(port), number, door, until) for number in range(int(count))
+        trickle((host, int(port)), source(number), door, until, float(every))
+        for number in range(int(count))
     )
     ends = await asyncio.gather(*crowd)
     ages = [age for age, _ in ends if age is not None]
@@ -34,25 +35,31 @@ async def main(host: str, port: str, count: str, seconds: str) -> None:
     print(json.dumps(told))  # noqa: T201 - for who started us
 
 
+def source(number: int) -> tuple[str, int]:
+    """Return the address that one of the crowd comes from."""
+    return f"127.0.1.{1 + number % ADDRESSES}", 0
+
+
 async def trickle(
-    host: str, port: int, number: int, door: asyncio.Semaphore, until: float
+    where: tuple[str, int],
+    source: tuple[str, int],
+    door: asyncio.Semaphore,
+    until: float,
+    every: float,
 ) -> tuple[float | None, str]:
     """Send byte after byte; return at what age it was closed, and the answer."""
-    source = (f"127.0.1.{1 + number % ADDRESSES}", 0)
     answer = b""
     async with door:
         began = time.monotonic()
         try:
-            reader, writer = await asyncio.open_connection(
-                host, port, local_addr=source
-            )
+            reader, writer = await asyncio.open_connection(*where, local_addr=source)
         except OSError:
             return None, "refused"
     try:
         writer.write(HEAD)
         while time.monotonic() < until:
             try:
-                async with asyncio.timeout(0.5):
+                async with asyncio.timeout(every):
                     part = await reader.read(4096)
             except TimeoutError:
                 writer.write(b"x")
