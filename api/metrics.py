@@ -1,5 +1,6 @@
 """`GET /metrics`: what one application counts, and how it stands, for Prometheus."""
 
+import enum
 from collections.abc import Iterable
 from itertools import chain
 
@@ -23,6 +24,15 @@ from store import AgentRegistryRepository, Outcome, Registration, StoreError
 
 _BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 _SWEEP_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class ClosingCause(enum.StrEnum):
+    """Why a connection was closed before its client was done."""
+
+    LATE = "late"
+    CROWDED = "crowded"
+    SLOW_READER = "slow_reader"
+    BROKEN = "broken"
 
 
 class Metrics:
@@ -67,12 +77,13 @@ class Metrics:
             "Requests that were answered with 503 overloaded.",
             registry=registry,
         )
-        self._closings = Counter(
+        closings = Counter(
             f"{gauges.NAMESPACE}_connections_closed",
             "Connections that were closed before their clients were done, by cause.",
             ["cause"],
             registry=registry,
         )
+        self._closings = {cause: closings.labels(cause) for cause in ClosingCause}
         self._sweeps = Histogram(
             f"{gauges.NAMESPACE}_sweep_duration_seconds",
             "How long the sweeps took that succeeded.",
@@ -101,9 +112,9 @@ class Metrics:
         """Count a request that was refused because there are too many."""
         self._refusals.inc()
 
-    def closed(self, cause: str) -> None:
+    def closed(self, cause: ClosingCause) -> None:
         """Count a connection that was closed for a cause."""
-        self._closings.labels(cause).inc()
+        self._closings[cause].inc()
 
     def swept(self, seconds: float) -> None:
         """Count a sweep that took so long."""

@@ -7,7 +7,6 @@ room for who comes next.
 """
 
 import asyncio
-import enum
 import itertools
 import logging
 import resource
@@ -15,6 +14,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
+
+from api.metrics import ClosingCause
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +28,6 @@ _CLOSED_AT_ONCE = 25
 _TELL_SECONDS = 10
 #: Descriptors that are left to the store, its threads, and to what comes and goes.
 _RESERVED_DESCRIPTORS = 100
-
-
-class Cause(enum.StrEnum):
-    """Why a connection was closed before its client was done."""
-
-    LATE = "late"
-    CROWDED = "crowded"
-    SLOW_READER = "slow_reader"
-    BROKEN = "broken"
 
 
 class Limits(NamedTuple):
@@ -83,7 +75,7 @@ class Connections:
         limits: Limits,
         *,
         most: int,
-        closed: Callable[[Cause], None],
+        closed: Callable[[ClosingCause], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits
@@ -96,7 +88,7 @@ class Connections:
         self._resting: dict[Connection, float] = {}
         self._unread: dict[Connection, float] = {}
         self._unfinished_of: dict[str, dict[Connection, None]] = {}
-        self._untold: Counter[tuple[Cause, str]] = Counter()
+        self._untold: Counter[tuple[ClosingCause, str]] = Counter()
         self._tell_at = 0.0
 
     def opened(self, connection: Connection) -> None:
@@ -155,7 +147,7 @@ class Connections:
         self.forget(connection)
         self.flowing(connection)
 
-    def count(self, cause: Cause, connection: Connection) -> None:
+    def count(self, cause: ClosingCause, connection: Connection) -> None:
         """Count a connection that is closed for a cause."""
         self._closed(cause)
         self._untold[cause, connection.peer] += 1
@@ -165,11 +157,11 @@ class Connections:
         now = self._now()
         for connection in _due(self._unfinished, now):
             self.forget(connection)
-            self.count(Cause.LATE, connection)
+            self.count(ClosingCause.LATE, connection)
             connection.expire()
         for connection in _due(self._unread, now):
             self.flowing(connection)
-            self.count(Cause.SLOW_READER, connection)
+            self.count(ClosingCause.SLOW_READER, connection)
             connection.abort()
         for connection in _due(self._resting, now):
             self.forget(connection)
@@ -190,7 +182,7 @@ class Connections:
         self, crowd: dict[Connection, float] | dict[Connection, None]
     ) -> None:
         for oldest in itertools.islice(crowd, 1):
-            self.count(Cause.CROWDED, oldest)
+            self.count(ClosingCause.CROWDED, oldest)
             self.forget(oldest)
             oldest.abort()
 
@@ -204,7 +196,9 @@ class Connections:
         ((peer, count),) = peers.most_common(1)
         log.info(
             "Closed connections: %s; %d of them with %s",
-            ", ".join(f"{causes[cause]} {cause}" for cause in Cause if causes[cause]),
+            ", ".join(
+                f"{causes[cause]} {cause}" for cause in ClosingCause if causes[cause]
+            ),
             count,
             peer or "nobody known",
             extra={"action": "connections_closed", **causes},

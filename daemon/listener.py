@@ -11,7 +11,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from daemon.connections import Cause, Connections, Limits, most_connections
+from api.metrics import ClosingCause
+from daemon.connections import Connections, Limits, most_connections
 from daemon.head import HeadCheck, Trust
 from daemon.protocol import RegistryProtocol
 
@@ -99,7 +100,7 @@ class HttpListener:
         *,
         limits: Limits,
         trust: Trust,
-        closed: Callable[[Cause], None],
+        closed: Callable[[ClosingCause], None],
         on_death: Callable[[], None],
     ) -> None:
         self._bound = bound

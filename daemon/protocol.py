@@ -13,7 +13,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from api.errors import ProblemError, problem_response
-from daemon.connections import Cause, Connections
+from api.metrics import ClosingCause
+from daemon.connections import Connections
 from daemon.head import HeadCheck, broken, plain_head
 
 
@@ -215,7 +216,7 @@ class RegistryProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: ProblemError) -> None:
         """Read no more; answer once a request before this one is answered."""
-        self._connections.count(Cause.BROKEN, self)
+        self._connections.count(ClosingCause.BROKEN, self)
         self._refusal = problem
         if self._asked and not self.cycle.more_body:
             self.flow.pause_reading()

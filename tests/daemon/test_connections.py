@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from daemon.connections import Cause, Connections, Limits, most_connections
+from api.metrics import ClosingCause
+from daemon.connections import Connections, Limits, most_connections
 
 LIMITS = Limits(
     request_seconds=10,
@@ -57,13 +58,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def closed() -> Counter[Cause]:
+def closed() -> Counter[ClosingCause]:
     """Return what counts the causes."""
     return Counter()
 
 
 @pytest.fixture
-def connections(clock: Clock, closed: Counter[Cause]) -> Connections:
+def connections(clock: Clock, closed: Counter[ClosingCause]) -> Connections:
     """Return connections with small limits."""
     return Connections(
         LIMITS,
@@ -149,7 +150,7 @@ def test_a_connection_at_rest_is_closed_after_its_time(
     connections: Connections,
     connect: Callable[..., Wire],
     clock: Clock,
-    closed: Counter[Cause],
+    closed: Counter[ClosingCause],
 ) -> None:
     """As idle, which is no cause that is counted."""
     wire = connect()
@@ -171,7 +172,7 @@ def test_an_answer_that_is_not_read_is_cut(
     connections: Connections,
     connect: Callable[..., Wire],
     clock: Clock,
-    closed: Counter[Cause],
+    closed: Counter[ClosingCause],
 ) -> None:
     """From when it began to wait, however often that is told."""
     wire = connect()
@@ -184,7 +185,7 @@ def test_an_answer_that_is_not_read_is_cut(
     connections.sweep()
 
     assert wire.told == ["abort"]
-    assert closed == {Cause.SLOW_READER: 1}
+    assert closed == {ClosingCause.SLOW_READER: 1}
 
 
 def test_a_reader_that_reads_on_is_not_cut(
@@ -206,7 +207,7 @@ def test_a_reader_that_reads_on_is_not_cut(
 
 
 def test_the_oldest_of_a_peer_makes_room_for_its_next(
-    connect: Callable[..., Wire], closed: Counter[Cause]
+    connect: Callable[..., Wire], closed: Counter[ClosingCause]
 ) -> None:
     """Not somebody else's, though it is older."""
     other = connect("10.0.0.2")
@@ -221,7 +222,7 @@ def test_the_oldest_of_a_peer_makes_room_for_its_next(
         [],
         [],
     ]
-    assert closed == {Cause.CROWDED: 1}
+    assert closed == {ClosingCause.CROWDED: 1}
 
 
 def test_the_oldest_of_all_makes_room_for_the_next(
@@ -328,11 +329,11 @@ def test_what_was_closed_is_told_in_one_line(
     caplog.set_level(logging.INFO)
     for peer in ("10.0.0.1", "10.0.0.2", "10.0.0.2"):
         connect(peer)
-    connections.count(Cause.BROKEN, connect("10.0.0.2"))
+    connections.count(ClosingCause.BROKEN, connect("10.0.0.2"))
     clock.now += 10
     connections.sweep()
     for _ in range(9):
-        connections.count(Cause.BROKEN, Wire("10.0.0.3"))
+        connections.count(ClosingCause.BROKEN, Wire("10.0.0.3"))
         clock.now += 1
         connections.sweep()
     told = list(caplog.messages)
