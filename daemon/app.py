@@ -19,7 +19,9 @@ from api.server import Lifespan
 from daemon.backups import BackupJob
 from daemon.cleanups import CleanUps
 from daemon.config import Config
+from daemon.connections import Limits
 from daemon.expiry import ExpirySweep
+from daemon.head import Trust
 from daemon.intake import CallOnLoop, Intake
 from daemon.lease_clock import Cause, LeaseClock
 from daemon.lease_keeper import LeaseKeeper
@@ -233,11 +235,19 @@ class RegistryDaemon:
             every(self._scheduler, backup.interval_seconds, BACKUP_JOB, job.run)
 
     def _serve(self, bound: socket.socket) -> HttpListener:
+        server = self._config.server
         listener = HttpListener(
             self._server().create_app(),
             bound,
-            keep_alive_seconds=self._config.server.keep_alive_seconds,
-            drain_seconds=self._config.server.drain_seconds,
+            limits=Limits(
+                keep_alive_seconds=server.keep_alive_seconds,
+                drain_seconds=server.drain_seconds,
+                **self._config.limits.model_dump(),
+            ),
+            trust=Trust(
+                (server.host, *server.allowed_hosts), tuple(server.trusted_proxies)
+            ),
+            closed=self._metrics.closed,
             on_death=self._serving_died,
         )
         listener.start()

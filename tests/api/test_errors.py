@@ -151,9 +151,13 @@ PROVOKED: dict[str, tuple[int, str, str, dict[str, Any]]] = {
 }
 
 
+#: Answered by the listener, which no application is behind: tests/daemon has them.
+BELOW = {"request_timeout", "header_too_large", "misdirected", "foreign_origin"}
+
+
 def test_every_code_can_be_provoked() -> None:
-    """The table of the next test leaves no code out."""
-    assert set(PROVOKED) == set(CODES)
+    """The table of the next test leaves out no code that an application answers."""
+    assert set(PROVOKED) == set(CODES) - BELOW
 
 
 @pytest.mark.parametrize("code", PROVOKED)
