@@ -22,6 +22,7 @@ from agent_registry_client.models import (
 )
 
 T_co = TypeVar("T_co", covariant=True)
+L = TypeVar("L", RegisteredAgent, Renewal)
 
 #: How many agents one heartbeat may renew.
 MAX_BULK = 10_000
@@ -66,7 +67,14 @@ class Call(Generic[T_co]):
             raise error_of(answer.status, answer.content, retry_after)
         try:
             return self.understand(answer)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (
+            ArithmeticError,
+            AttributeError,
+            KeyError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ):
             raise NotARegistry(
                 f"answered {self.method} {self.target} with {answer.status} "
                 "and a content that does not belong there"
@@ -92,12 +100,12 @@ def register(
         "metadata": metadata and dict(metadata),
     }
     body = _json({k: value for k, value in described.items() if value is not None})
-    return Call("POST", "/agents/register", _as(RegisteredAgent), body, (200, 201))
+    return Call("POST", "/agents/register", _lease(RegisteredAgent), body, (200, 201))
 
 
 def heartbeat(agent_id: str) -> Call[Renewal]:
     """Renew the lease of an agent."""
-    return Call("POST", f"{_path(agent_id)}/heartbeat", _as(Renewal))
+    return Call("POST", f"{_path(agent_id)}/heartbeat", _lease(Renewal))
 
 
 def heartbeat_all(agent_ids: Iterable[str]) -> Call[BulkRenewal]:
@@ -174,6 +182,16 @@ def _text(value: object) -> str:
 def _as(kind: type[T_co]) -> Callable[[Answer], T_co]:
     def understand(answer: Answer) -> T_co:
         told: T_co = read(kind, answer.json())
+        return told
+
+    return understand
+
+
+def _lease(kind: type[L]) -> Callable[[Answer], L]:
+    def understand(answer: Answer) -> L:
+        told = _as(kind)(answer)
+        if told.heartbeat_interval_seconds <= 0:
+            raise ValueError("no interval to beat at")
         return told
 
     return understand

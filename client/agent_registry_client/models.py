@@ -5,6 +5,7 @@ members that are not known here are left out, and a `status` may be a word that 
 not. What is known must have its type.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
@@ -146,7 +147,9 @@ def read(kind: Any, value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
         return tuple(read(get_args(kind)[0], item) for item in read(list, value))
     if kind is datetime:
         return datetime.fromisoformat(value)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) in {int, float}:
+        if not math.isfinite(value):  # `json` takes NaN and 1e999 for numbers
+            raise ValueError("no number of JSON")
         return float(value)
     if type(value) is not (dict if origin is Mapping else kind):
         raise TypeError(f"not of type {kind}")
