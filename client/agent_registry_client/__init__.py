@@ -24,7 +24,7 @@ from agent_registry_client.errors import (
     Unavailable,
     Unreachable,
 )
-from agent_registry_client.keeper import Change, State
+from agent_registry_client.kept import Change, State
 from agent_registry_client.models import (
     AgentInfo,
     BulkRenewal,

@@ -10,7 +10,7 @@ from agent_registry_client import calls, endings
 from agent_registry_client.client import RegistryClientBase
 from agent_registry_client.discovery import Discovered
 from agent_registry_client.errors import RegistryError
-from agent_registry_client.keeper import Change
+from agent_registry_client.kept import Change
 from agent_registry_client.models import (
     AgentInfo,
     BulkRenewal,
@@ -90,6 +90,7 @@ class AsyncAgentRegistryClient(RegistryClientBase):
         metadata: Mapping[str, Any] | None = None,
     ) -> RegisteredAgent:
         """Make this the complete registration of an agent, and renew its lease."""
+        self._keeping.doubts.look_at(agent_id, host)
         return await self._send(
             calls.register(
                 agent_id,

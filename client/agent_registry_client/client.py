@@ -7,8 +7,8 @@ from typing import Any, Self, TypeVar
 from agent_registry_client import calls, endings
 from agent_registry_client.discovery import Discovered, LocalCopies
 from agent_registry_client.errors import RegistryError
-from agent_registry_client.keeper import Change
 from agent_registry_client.keeping import Keeping
+from agent_registry_client.kept import Change
 from agent_registry_client.models import (
     AgentInfo,
     BulkRenewal,
@@ -85,7 +85,8 @@ class AgentRegistryClient(RegistryClientBase):
     ) -> RegisteredAgent:
         """Make this the complete registration of an agent, and renew its lease.
 
-        It has to be renewed by `heartbeat`; `registered` sees to that by itself.
+        It has to be renewed by `heartbeat`; `registered` sees to that by itself. A
+        host that others cannot reach is warned of, in the log.
 
         Args:
             agent_id: Who: unique in the registry.
@@ -98,6 +99,7 @@ class AgentRegistryClient(RegistryClientBase):
         Raises:
             InvalidRequest: see its `errors`.
         """
+        self._keeping.doubts.look_at(agent_id, host)
         return self._send(
             calls.register(
                 agent_id,

@@ -1,15 +1,17 @@
 """What befalls a process: it forks, it is told to end, it ends.
 
-- After a fork, the child's clients let go of the parent's connections, and its
-  keepers stand by for the parent (see `keeping`).
+- After a fork, the child's clients let go of the parent's connections, and keep
+  nobody (see `keeping`).
 - On SIGTERM, agents are deregistered within a second, and then what was to happen
   happens: the program's own handler is called, or the signal ends the program.
-- At exit, agents that are still kept are deregistered, within a second.
+- At exit, agents that are still kept are deregistered, within a second. A child of
+  `multiprocessing` too, which ends without `atexit`.
 """
 
 import atexit
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -20,6 +22,9 @@ from typing import Any, Protocol
 
 #: How long leaving may hold up whoever leaves.
 LEAVE_SECONDS = 1.0
+
+#: How long goodbyes may take of that when nobody answers; the rest is to tell of it.
+GOODBYE_SECONDS = 0.8
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
@@ -40,6 +45,8 @@ class Keeps(Protocol):
 
 _keeping: "weakref.WeakSet[Keeps]" = weakref.WeakSet()
 _hooked = False
+#: The process whose finalizers of `multiprocessing` know of us.
+_finalized = 0
 
 
 def watch(keeping: Keeps) -> None:
@@ -50,6 +57,19 @@ def watch(keeping: Keeps) -> None:
         os.register_at_fork(after_in_child=_forked)
         atexit.register(_leave_all)
     _keeping.add(keeping)
+
+
+def leave_at_exit() -> None:
+    """See to it that this process leaves at its end, if `multiprocessing` made it.
+
+    It ends such a process with `os._exit`, after finalizers of its own; those that
+    were there at the fork are forgotten, so this is for who is about to keep an agent.
+    """
+    global _finalized  # noqa: PLW0603 - as above
+    util = sys.modules.get("multiprocessing.util")  # where it is in use
+    if util and _finalized != os.getpid():
+        _finalized = os.getpid()
+        util.Finalize(None, _leave_all, exitpriority=0)
 
 
 def leave(*keepings: Keeps) -> None:

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from agent_registry_client import endings
 from agent_registry_client.errors import RegistryError
-from agent_registry_client.keeper import Change, State
-from agent_registry_client.keeping import Keeping, Membership, kept_agent
+from agent_registry_client.keeping import Keeping, Membership
+from agent_registry_client.kept import Change, State, kept_agent
 
 
 class RegistrationBase:
@@ -70,7 +70,9 @@ class RegistrationBase:
 class Registration(RegistrationBase):
     """Keeps an agent registered inside a `with`, or from `start` to `leave`.
 
-    Its properties may be read from any thread.
+    Its properties may be read from any thread. In a forked child it is `inherited`:
+    the child does nothing for it, and its `leave` deregisters nobody, unless the child
+    calls `start`. Then the agent is the child's, as after daemonizing.
     """
 
     def start(self) -> Self:

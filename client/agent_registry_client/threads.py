@@ -1,15 +1,15 @@
 """Threads that never hold up the end of the program."""
 
-import logging
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+from agent_registry_client.logs import say_mistake
 
-log = logging.getLogger("agent_registry_client")
+T = TypeVar("T")
 
 
 def promise() -> "Future[Any]":
@@ -65,8 +65,11 @@ class SideJobs:
             self._waiting.append(job)
             if self._runs:
                 return
-            self._runs = True
-        start(self._run)
+            # None can be started while the program ends, or when there are too many;
+            # then they wait for the next job, if one comes.
+            with contextlib.suppress(RuntimeError):
+                start(self._run)  # it waits for the lock
+                self._runs = True
 
     def _run(self) -> None:
         while True:
@@ -77,5 +80,5 @@ class SideJobs:
                 job = self._waiting.popleft()
             try:
                 job()
-            except Exception:
-                log.exception("A callback failed", extra={"action": "callback_failed"})
+            except Exception as mistake:  # noqa: BLE001 - the program's; logged
+                say_mistake("A callback failed", mistake, action="callback_failed")

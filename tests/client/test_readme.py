@@ -31,6 +31,7 @@ def test_every_module_is_in_the_order_of_reading() -> None:
     assert modules - set(re.findall(r"`(\w+)`", order)) == {
         "__init__",
         "hosts",
+        "logs",
         "testing",
         "threads",
         "version",
