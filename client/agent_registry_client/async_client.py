@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from agent_registry_client import calls, endings
 from agent_registry_client.client import RegistryClientBase
 from agent_registry_client.discovery import Discovered
-from agent_registry_client.errors import RegistryError
 from agent_registry_client.kept import Change
 from agent_registry_client.models import (
     AgentInfo,
@@ -63,7 +63,7 @@ class AsyncRegistration(RegistrationBase):
         await self.leave()
 
 
-async def _wait(future: "Future[None]", seconds: float) -> None:
+async def _wait(future: "Future[None]", seconds: float | None) -> None:
     # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -165,14 +165,8 @@ class AsyncAgentRegistryClient(RegistryClientBase):
         call = calls.agents(name=name, host=host, metadata=metadata)
         copy = self._copies.of(call.target)
         if not copy.serves(max_age_seconds):
-            try:
-                page = await self._send(call)
-            except RegistryError as error:
-                if not error.temporary:
-                    raise
-                copy.missed(error)
-            else:
-                copy.heard(page.agents)
+            question = partial(self._transport.send, call)
+            await _wait(copy.ask(question), copy.patience_seconds)
         return copy.tell()
 
     async def get(self, agent_id: str) -> AgentInfo:

@@ -2,11 +2,11 @@
 
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from agent_registry_client import calls, endings
 from agent_registry_client.discovery import Discovered, LocalCopies
-from agent_registry_client.errors import RegistryError
 from agent_registry_client.keeping import Keeping
 from agent_registry_client.kept import Change
 from agent_registry_client.models import (
@@ -18,6 +18,7 @@ from agent_registry_client.models import (
     Renewal,
 )
 from agent_registry_client.registration import Registration
+from agent_registry_client.threads import wait
 from agent_registry_client.transport import Transport
 
 T = TypeVar("T")
@@ -186,8 +187,9 @@ class AgentRegistryClient(RegistryClientBase):
         """List the agents that match, from a local copy when the registry is away.
 
         The copy also answers, without asking, while it is younger than
-        `max_age_seconds`, and for a moment after each failure. An empty answer after a
-        full one is believed when it is repeated a beat interval later.
+        `max_age_seconds`, and for a moment after each failure; and while the registry
+        takes longer than a second. An empty answer after a full one is believed when
+        it is repeated a beat interval later.
 
         Raises:
             RegistryError: the registry is away, and never answered this before.
@@ -195,14 +197,8 @@ class AgentRegistryClient(RegistryClientBase):
         call = calls.agents(name=name, host=host, metadata=metadata)
         copy = self._copies.of(call.target)
         if not copy.serves(max_age_seconds):
-            try:
-                page = self._send(call)
-            except RegistryError as error:
-                if not error.temporary:
-                    raise
-                copy.missed(error)
-            else:
-                copy.heard(page.agents)
+            question = partial(self._transport.send, call)
+            wait(copy.ask(question), copy.patience_seconds)
         return copy.tell()
 
     def get(self, agent_id: str) -> AgentInfo:

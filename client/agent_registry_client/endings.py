@@ -20,6 +20,8 @@ from concurrent.futures import Future
 from types import FrameType
 from typing import Any, Protocol
 
+from agent_registry_client.threads import wait
+
 #: How long leaving may hold up whoever leaves.
 LEAVE_SECONDS = 1.0
 
@@ -29,8 +31,15 @@ GOODBYE_SECONDS = 0.8
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
-class Keeps(Protocol):
-    """What has to hear of endings."""
+class Forks(Protocol):
+    """What has to hear of forks."""
+
+    def forked(self) -> None:
+        """Begin anew in a child process."""
+
+
+class Keeps(Forks, Protocol):
+    """What has to hear of other endings, too."""
 
     @property
     def keeps_any(self) -> bool:
@@ -39,11 +48,9 @@ class Keeps(Protocol):
     def leave_all(self) -> "list[Future[Any]]":
         """Begin to deregister every agent; safe in a signal handler."""
 
-    def forked(self) -> None:
-        """Begin anew in a child process."""
-
 
 _keeping: "weakref.WeakSet[Keeps]" = weakref.WeakSet()
+_forking: "weakref.WeakSet[Forks]" = weakref.WeakSet()
 _hooked = False
 #: The process whose finalizers of `multiprocessing` know of us.
 _finalized = 0
@@ -51,12 +58,18 @@ _finalized = 0
 
 def watch(keeping: Keeps) -> None:
     """Let `keeping` hear of endings for as long as it lives."""
+    watch_forks(keeping)
+    _keeping.add(keeping)
+
+
+def watch_forks(forking: Forks) -> None:
+    """Let `forking` hear of forks for as long as it lives."""
     global _hooked  # noqa: PLW0603 - hooks of the process cannot be taken back
     if not _hooked:
         _hooked = True
         os.register_at_fork(after_in_child=_forked)
         atexit.register(_leave_all)
-    _keeping.add(keeping)
+    _forking.add(forking)
 
 
 def leave_at_exit() -> None:
@@ -80,21 +93,13 @@ def leave(*keepings: Keeps) -> None:
         wait(future, ends_at - time.monotonic())
 
 
-def wait(future: "Future[Any]", seconds: float) -> None:
-    """Wait for a future, but not longer than so many seconds."""
-    try:
-        future.result(max(0.0, seconds))
-    except TimeoutError:
-        return
-
-
 def _leave_all() -> None:
     leave(*_keeping)
 
 
 def _forked() -> None:
-    for keeping in list(_keeping):
-        keeping.forked()
+    for forking in list(_forking):
+        forking.forked()
 
 
 class DeregisterFirst:

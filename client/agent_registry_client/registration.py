@@ -9,6 +9,7 @@ from agent_registry_client import endings
 from agent_registry_client.errors import RegistryError
 from agent_registry_client.keeping import Keeping, Membership
 from agent_registry_client.kept import Change, State, kept_agent
+from agent_registry_client.threads import wait
 
 
 class RegistrationBase:
@@ -87,7 +88,7 @@ class Registration(RegistrationBase):
         """
         attempted = self._begin()
         try:
-            endings.wait(attempted, self._keeping.transport.timeout_seconds)
+            wait(attempted, self._keeping.transport.timeout_seconds)
             self._check()
         except BaseException:
             self.leave()
@@ -96,7 +97,7 @@ class Registration(RegistrationBase):
 
     def leave(self) -> None:
         """Deregister; returns within a second, and raises nothing. May be repeated."""
-        endings.wait(self._finish(), endings.LEAVE_SECONDS)
+        wait(self._finish(), endings.LEAVE_SECONDS)
         endings.let_go_of_sigterm()
 
     def __enter__(self) -> Self:

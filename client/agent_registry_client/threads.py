@@ -25,6 +25,18 @@ def keep_promise(future: "Future[Any]", value: object = None) -> None:
         future.set_result(value)
 
 
+def wait(future: "Future[Any]", seconds: float | None) -> None:
+    """Wait for a future, but not longer than so many seconds.
+
+    Raises:
+        Exception: what went wrong, if it ended so.
+    """
+    try:
+        future.result(None if seconds is None else max(0.0, seconds))
+    except TimeoutError:
+        return
+
+
 def start(work: Callable[..., object], *args: object) -> threading.Thread:
     """Run `work` in a thread of its own, which the exit does not wait for."""
     thread = threading.Thread(

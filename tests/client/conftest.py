@@ -100,6 +100,7 @@ class Program:
                 "PYTHONPATH": PACKAGE,
                 "AGENT_REGISTRY_URL": url,
             },
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
