@@ -27,6 +27,11 @@ L = TypeVar("L", RegisteredAgent, Renewal)
 #: How many agents one heartbeat may renew.
 MAX_BULK = 10_000
 
+#: As many unknown ids, each of 255 characters, are below this.
+_MAX_UNKNOWN_BYTES = 4 << 20
+#: A listing of a million agents is below this; what never ends is not.
+_MAX_LISTING_BYTES = 1 << 30
+
 _AGENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,254}")
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 
@@ -54,6 +59,8 @@ class Call(Generic[T_co]):
     #: Sent as JSON; nothing is sent without one.
     body: bytes | None = None
     good: tuple[int, ...] = (200,)
+    #: More than this is no answer to it.
+    max_answer_bytes: int = 1 << 20
 
     def read(self, answer: Answer) -> T_co:
         """Return what `answer` tells.
@@ -111,7 +118,13 @@ def heartbeat(agent_id: str) -> Call[Renewal]:
 def heartbeat_all(agent_ids: Iterable[str]) -> Call[BulkRenewal]:
     """Renew the leases of many agents."""
     body = _json({"agent_ids": list(agent_ids)})
-    return Call("POST", "/agents/heartbeats", _as(BulkRenewal), body)
+    return Call(
+        "POST",
+        "/agents/heartbeats",
+        _as(BulkRenewal),
+        body,
+        max_answer_bytes=_MAX_UNKNOWN_BYTES,
+    )
 
 
 def agents(
@@ -133,7 +146,12 @@ def agents(
         **{f"metadata.{key}": _text(value) for key, value in (metadata or {}).items()},
     }
     query = urlencode({k: value for k, value in asked.items() if value is not None})
-    return Call("GET", f"/agents?{query}" if query else "/agents", _page)
+    return Call(
+        "GET",
+        f"/agents?{query}" if query else "/agents",
+        _page,
+        max_answer_bytes=_MAX_LISTING_BYTES,
+    )
 
 
 def get(agent_id: str) -> Call[AgentInfo]:

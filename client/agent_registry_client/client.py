@@ -43,13 +43,16 @@ class RegistryClientBase:
                 tried in turn. By default `AGENT_REGISTRY_URL`, else
                 `http://127.0.0.1:8790`.
             token: Sent as `Authorization: Bearer`; by default `AGENT_REGISTRY_TOKEN`.
-            timeout_seconds: How long one registry may take for one call as a whole.
-            ssl_context: What to trust with https; by default what the system trusts.
+            timeout_seconds: How long one registry may take for one call as a whole,
+                once its name is resolved.
+            ssl_context: What to trust with https, and as whom to come; by default
+                what `AGENT_REGISTRY_CA_FILE`, `AGENT_REGISTRY_CERT_FILE` and
+                `AGENT_REGISTRY_KEY_FILE` name, else what the system trusts.
             deregister_on_sigterm: Deregister agents that are kept when SIGTERM comes,
                 and hand on to the handler that was there.
 
         Raises:
-            ValueError: a URL is none, or the token cannot be sent.
+            ValueError: a URL is none, the token cannot be sent, or a file is none.
         """
         self._transport = Transport(
             url, token=token, timeout_seconds=timeout_seconds, ssl_context=ssl_context

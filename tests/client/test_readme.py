@@ -34,5 +34,6 @@ def test_every_module_is_in_the_order_of_reading() -> None:
         "logs",
         "testing",
         "threads",
+        "tls",
         "version",
     }
