@@ -225,9 +225,7 @@ def _page(answer: Answer) -> Page:
 
 def _health(answer: Answer) -> Health:
     told = answer.json()
-    if answer.status != 200:  # noqa: PLR2004 - a problem, with the health beside it
-        if "uptime_seconds" not in told:
-            raise error_of(answer.status, answer.content)
-        told["status"] = told["code"]
-    health: Health = read(Health, told)
+    # A problem, if it is unwell, perhaps with the health beside it.
+    status = told["status" if answer.status == 200 else "code"]  # noqa: PLR2004
+    health: Health = read(Health, told | {"status": status})
     return health

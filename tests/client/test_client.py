@@ -70,6 +70,7 @@ def test_health_is_told(client: AgentRegistryClient) -> None:
     health = client.health()
 
     assert health.ok
+    assert health.agents is not None
     assert health.agents["alive"] == 0
     assert health.sweep is not None
     assert not health.sweep.overdue

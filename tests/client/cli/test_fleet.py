@@ -1,5 +1,6 @@
 """`list`, `get` and `health`."""
 
+import dataclasses
 import json
 import threading
 from collections.abc import Callable
@@ -112,6 +113,35 @@ def test_health_is_told(invoke: Invoke) -> None:
     assert result.exit_code == 0
     assert "sweep.overdue\tfalse\n" in result.stdout
     assert health.ok
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "exit_code", "word"),
+    [
+        (200, b'{"status": "ok"}', 0, "ok"),
+        (503, b'{"status": 503, "code": "sweep_overdue"}', 1, "sweep_overdue"),
+    ],
+)
+def test_health_in_a_word_is_told_as_such(
+    invoke: Invoke,
+    play_registry: Callable[..., Any],
+    status: int,
+    told: bytes,
+    exit_code: int,
+    word: str,
+) -> None:
+    """Without lines of nothing, and with a way to hear more."""
+    url = play_registry(lambda *_: (status, told)).url
+    lines = invoke("health", "--url", url)
+    whole = invoke("health", "--json", "--url", url)
+
+    assert (lines.exit_code, whole.exit_code) == (exit_code, exit_code)
+    assert lines.stdout == f"status\t{word}\n"
+    assert "AGENT_REGISTRY_TOKEN" in lines.stderr
+    assert json.loads(whole.stdout) == {
+        field.name: word if field.name == "status" else None
+        for field in dataclasses.fields(Health)
+    }
 
 
 class Unwell(BaseHTTPRequestHandler):
