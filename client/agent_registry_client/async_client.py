@@ -218,8 +218,7 @@ class AsyncAgentRegistryClient(RegistryClientBase):
 
     async def close(self) -> None:
         """Deregister what is kept, and close idle connections. May be repeated."""
-        await asyncio.wrap_future(in_background(endings.leave, self._keeping))
-        self._transport.forget_connections()
+        await asyncio.wrap_future(in_background(self._keeping.close))
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Self, TypeVar
 
-from agent_registry_client import calls, endings
+from agent_registry_client import calls
 from agent_registry_client.discovery import Discovered, LocalCopies
 from agent_registry_client.keeping import Keeping
 from agent_registry_client.kept import Change
@@ -278,8 +278,7 @@ class AgentRegistryClient(RegistryClientBase):
 
     def close(self) -> None:
         """Deregister what is kept, and close idle connections. May be repeated."""
-        endings.leave(self._keeping)
-        self._transport.forget_connections()
+        self._keeping.close()
 
     def __enter__(self) -> Self:
         return self

@@ -30,6 +30,10 @@ class Doubts:
             self._seen.add(host)
             self._looks.put(partial(self._look, agent_id, host))
 
+    def wait(self, seconds: float) -> None:
+        """Wait for what is looked at, but not longer."""
+        self._looks.wait(seconds)
+
     def _look(self, agent_id: str, host: str) -> None:
         if reason := doubt(host, self._registry_hosts):
             say(

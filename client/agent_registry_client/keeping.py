@@ -121,6 +121,15 @@ class Keeping:
             self._mailbox.put(partial(self._leave, members))
         return [member.left for member in members]
 
+    def close(self) -> None:
+        """Deregister every agent, and say what is to be said; within a second or two.
+
+        One for the goodbyes, one for a host whose name resolves slowly.
+        """
+        endings.leave(self)
+        self.doubts.wait(endings.LEAVE_SECONDS)
+        self.transport.forget_connections()
+
     def forked(self) -> None:
         """Begin anew in a child process, which keeps nobody.
 

@@ -70,6 +70,7 @@ class SideJobs:
         self._lock = threading.Lock()
         self._waiting: deque[Callable[[], object]] = deque()
         self._runs = False
+        self._thread: threading.Thread | None = None
 
     def put(self, job: Callable[[], object]) -> None:
         """Run `job` soon, after those that wait already."""
@@ -80,8 +81,13 @@ class SideJobs:
             # None can be started while the program ends, or when there are too many;
             # then they wait for the next job, if one comes.
             with contextlib.suppress(RuntimeError):
-                start(self._run)  # it waits for the lock
+                self._thread = start(self._run)  # it waits for the lock
                 self._runs = True
+
+    def wait(self, seconds: float) -> None:
+        """Wait for those that were put until now, but not longer."""
+        if self._thread is not None:
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         while True:
