@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 from agent_registry_client import calls, endings
-from agent_registry_client.client import RegistryClientBase
+from agent_registry_client.base import RegistryClientBase
 from agent_registry_client.discovery import Discovered
 from agent_registry_client.kept import Change
 from agent_registry_client.models import (
