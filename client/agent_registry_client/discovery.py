@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from agent_registry_client import endings
 from agent_registry_client.errors import RegistryError
 from agent_registry_client.models import AgentInfo, Page
-from agent_registry_client.threads import in_background
+from agent_registry_client.threads import fulfil, promise
 
 #: Who could be served from the copy waits for an answer at most so long.
 PATIENCE_SECONDS = 1.0
@@ -76,10 +76,12 @@ class LocalCopy:
         It raises what is wrong with the question; a failure of the registry is noted.
         """
         with self._lock:
-            if self._asked is None or self._asked.done():
-                self._asked_at = self._clock()
-                self._asked = in_background(self._take, question)
-            return self._asked
+            if self._asked is not None and not self._asked.done():
+                return self._asked
+            self._asked_at = self._clock()
+            self._asked = asked = promise()
+        fulfil(asked, self._take, question)
+        return asked
 
     @property
     def patience_seconds(self) -> float | None:

@@ -98,6 +98,8 @@ class Keeper:
         """Keep these no more; `error` is why their goodbye failed, if it did."""
         for kept in leaving:
             self._kept.pop(kept.agent_id, None)
+        if not self._kept:  # who comes next may find that it was mended
+            self._resume_at, self._trouble = 0.0, None
         self._change(leaving, State.LEFT, error)
 
     def seconds_to_wait(self) -> float | None:

@@ -49,6 +49,15 @@ def start(work: Callable[..., object], *args: object) -> threading.Thread:
 def in_background(work: Callable[..., T], *args: object) -> "Future[T]":
     """Run `work` in a thread of its own; return what will hold its result."""
     future: Future[T] = promise()
+    fulfil(future, work, *args)
+    return future
+
+
+def fulfil(future: "Future[T]", work: Callable[..., T], *args: object) -> None:
+    """Run `work` in a thread of its own, and let `future` have its result.
+
+    Where none can be started, as while the program ends, it is run in this one.
+    """
 
     def run() -> None:
         try:
@@ -56,8 +65,10 @@ def in_background(work: Callable[..., T], *args: object) -> "Future[T]":
         except BaseException as error:  # noqa: BLE001 - handed on to who waits
             future.set_exception(error)
 
-    start(run)
-    return future
+    try:
+        start(run)
+    except RuntimeError:
+        run()
 
 
 class SideJobs:

@@ -296,6 +296,20 @@ def test_a_forked_child_waits_for_no_answer_of_its_parents(
     assert (first, program.hear()) == ("['a']", "True")
 
 
+def test_without_a_thread_it_is_asked_in_this_one(
+    run_program: Callable[[str], Any],
+) -> None:
+    """None can be started while a program ends."""
+    program = run_program("""
+        client.register('a', **me)
+        def stumble(_): raise RuntimeError("can't start")
+        threading.Thread.start = stumble
+        say([agent.agent_id for agent in client.discover().agents])
+    """)
+
+    assert program.end()[:2] == (0, "['a']")
+
+
 def test_a_question_that_is_wrong_is_an_error(client: AgentRegistryClient) -> None:
     """No copy hides a mistake of the caller."""
     with pytest.raises(InvalidRequest):

@@ -215,13 +215,20 @@ def test_a_client_that_is_not_allowed_tries_at_its_interval(
 def test_who_is_not_allowed_hears_of_it_where_it_registers(
     play_registry: Any, described: dict[str, Any], status: int
 ) -> None:
-    """Each of many, without an attempt for each when none is worth it."""
-    registry = play_registry(lambda *_: problem(status, "no"))
+    """And may try again at once, when somebody has granted it."""
+    described |= {"ttl_seconds": 60}
+    allowed = threading.Event()
+    registry = play_registry(
+        lambda *asked: yes(*asked) if allowed.is_set() else problem(status, "no")
+    )
     client = AgentRegistryClient(registry.url)
-
     for agent_id in "abc":
         with pytest.raises(NotAllowed):
-            client.registered(agent_id, **described | {"ttl_seconds": 60}).start()
+            client.registered(agent_id, **described).start()
+    allowed.set()
+
+    with client.registered("a", **described) as registration:
+        assert registration.state == State.REGISTERED
 
 
 def test_one_that_breaks_a_common_beat_takes_nobody_along(
