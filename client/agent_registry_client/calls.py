@@ -107,12 +107,12 @@ def register(
         "metadata": metadata and dict(metadata),
     }
     body = _json({k: value for k, value in described.items() if value is not None})
-    return Call("POST", "/agents/register", _lease(RegisteredAgent), body, (200, 201))
+    return Call("POST", "/agents/register", _registered, body, (200, 201))
 
 
 def heartbeat(agent_id: str) -> Call[Renewal]:
     """Renew the lease of an agent."""
-    return Call("POST", f"{_path(agent_id)}/heartbeat", _lease(Renewal))
+    return Call("POST", f"{_path(agent_id)}/heartbeat", _renewed)
 
 
 def heartbeat_all(agent_ids: Iterable[str]) -> Call[BulkRenewal]:
@@ -213,6 +213,11 @@ def _lease(kind: type[L]) -> Callable[[Answer], L]:
         return told
 
     return understand
+
+
+# Once, not for each call: keepers of many agents hold a call for each of them.
+_registered = _lease(RegisteredAgent)
+_renewed = _lease(Renewal)
 
 
 def _page(answer: Answer) -> Page:
