@@ -130,6 +130,8 @@ class Health:
     guard: GuardHealth | None = None
     #: None also where leases run by the clock alone.
     lease_time: LeaseTimeHealth | None = None
+    #: True where it listens to other machines without authentication or without TLS.
+    insecure: bool | None = None
 
     @property
     def ok(self) -> bool:
