@@ -29,7 +29,10 @@ from store import GuardRules
 
 PREFIX = "AGENT_REGISTRY_"
 #: Variables with our prefix that are no keys: the file's name, and the clients' own.
-_NO_KEYS = {f"{PREFIX}CONFIG", f"{PREFIX}URL", f"{PREFIX}TOKEN"}
+_NO_KEYS = {
+    f"{PREFIX}{name}"
+    for name in ("CONFIG", "URL", "TOKEN", "CA_FILE", "CERT_FILE", "KEY_FILE")
+}
 _DEFAULT_FILE = Path("config.toml")
 
 
