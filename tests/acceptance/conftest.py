@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 _READY = re.compile(r"Ready on http://([\d.]+):(\d+), pid (\d+)")
 
 
-def wait_until(happened: Callable[[], Any], seconds: float = 10) -> Any:
+def wait_until(happened: Callable[[], Any], seconds: float = 30) -> Any:
     """Return what `happened` returns once it is true; fail after `seconds`."""
     give_up = time.monotonic() + seconds
     while not (result := happened()):

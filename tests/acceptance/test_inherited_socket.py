@@ -19,7 +19,7 @@ from daemon.listener import bind
 PASSING = 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$@" 3<&0 </dev/null'
 SERVE = ("/bin/sh", "-c", PASSING, "sh", sys.executable, "-m", "daemon")
 TIMES = 3
-#: The best of three; on a machine that is busy, two starts of a daemon are granted.
+#: The best of three; on a machine that is busy, three starts of a daemon are granted.
 SLOWEST_SECONDS = 2
 
 BODY = {"agent_id": "called", "agent_name": "Called", "host": "10.0.0.7", "port": 80}
@@ -46,7 +46,7 @@ def test_nobody_is_refused_while_a_daemon_is_replaced(
     """Three times under load: who calls meanwhile is answered by the next daemon."""
     began = time.monotonic()
     daemon = start_daemon(*SERVE, stdin=kept)
-    granted = max(SLOWEST_SECONDS, 2 * (time.monotonic() - began))
+    granted = max(SLOWEST_SECONDS, 3 * (time.monotonic() - began))
     daemon.call("POST", "/agents/register", BODY)
     fared, statuses = [], set()
     for _ in range(TIMES):

@@ -56,7 +56,7 @@ def client(registry: RegistryProcess) -> Iterator[AgentRegistryClient]:
 def wait_until() -> Callable[..., Any]:
     """Return what waits for something to become true, and returns it."""
 
-    def wait_until(happened: Callable[[], Any], seconds: float = 10) -> Any:
+    def wait_until(happened: Callable[[], Any], seconds: float = 30) -> Any:
         give_up_at = time.monotonic() + seconds
         while not (result := happened()):
             assert time.monotonic() < give_up_at, f"not within {seconds} s"
