@@ -61,8 +61,6 @@ class Standstill(NamedTuple):
     #: Where: the last instant at which beats could be received.
     at: datetime
     cause: Cause
-    #: How long the registry had listened until then.
-    listened_seconds: float
 
 
 class LeaseClock:
@@ -103,9 +101,7 @@ class LeaseClock:
             self._turned = True
             self._heard = self._resumed = self._read()
             self._hears, self._fails = True, False
-            self._standstill = stopped and Standstill(
-                stopped.listened_at, Cause.START, stopped.seconds
-            )
+            self._standstill = stopped and Standstill(stopped.listened_at, Cause.START)
             self._generation += 1
 
     @property
@@ -187,8 +183,7 @@ class LeaseClock:
         cause = self._cause(looked) if self._turned else None
         if cause is not None:
             if self._standstill is None:
-                listened = self._resumed.ran_to(self._heard)
-                self._standstill = Standstill(self._heard.wall, cause, listened)
+                self._standstill = Standstill(self._heard.wall, cause)
             self._disturbed = True
         return looked
 

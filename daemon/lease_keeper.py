@@ -58,7 +58,6 @@ class LeaseKeeper:
         self._hearing = hearing
         self._on_resume = on_resume
         self._told: Standstill | None = None
-        self._begun = False
         self._stored: Listening | None = None
         #: Re-arms of the fleet since the start, by cause.
         self.rearms: Counter[Cause] = Counter()
@@ -138,14 +137,11 @@ class LeaseKeeper:
         clock.begin_rearm()
         at = standstill.at
         repo.record_listening(Listening(at, at))
-        # Who was reached before a re-arm was cut short had no chance since.
-        listened = 0.0 if self._begun else standstill.listened_seconds
-        self._begun = True
         now = repo.now()
         if now < at:
             repo.move_lease_time(at, now)
             at = clock.stand_at(now)
-        rearmed = repo.rearm(at, listened, self._undisturbed)
+        rearmed = repo.rearm(at, self._undisturbed)
         now = repo.now()
         # Looked at after the clock was read: behind a gap, or a step forwards, the
         # leases that were just re-armed would have run out.
@@ -161,7 +157,6 @@ class LeaseKeeper:
         return not self._clock.disturbed and not self._over.is_set()
 
     def _resumed(self, standstill: Standstill, rearmed: int) -> None:
-        self._begun = False
         self._told = None
         self._stored = None
         self.rearms[standstill.cause] += 1

@@ -370,9 +370,7 @@ class AgentRegistryRepository(abc.ABC):
         """
 
     @abc.abstractmethod
-    def rearm(
-        self, stopped_at: datetime, listened_seconds: float, keep_on: Callable[[], bool]
-    ) -> int | None:
+    def rearm(self, stopped_at: datetime, keep_on: Callable[[], bool]) -> int | None:
         """Re-arm every lease that was valid at `stopped_at`, from now.
 
         See `leases.rearmed`. Works in chunks, and asks `keep_on` between them.

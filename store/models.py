@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from peewee import CharField, Field, FieldAccessor, IntegerField, Model
+from peewee import CharField, Field, FieldAccessor, FloatField, IntegerField, Model
 
 from store.clock import utcnow
 from store.leases import deadline, is_expired
@@ -110,8 +110,9 @@ class AgentRecord(Model):
     registered_at = InstantField()
     #: When its lease runs out; indexed, so that a sweep reads what it removes.
     expires_at = InstantField(index=True)
-    #: How often its lease was re-armed since the agent was last heard.
-    rearms = IntegerField(default=0)
+    #: How often its lease was re-armed since the agent was last heard; a re-arm
+    #: behind less than a beat interval of listening counts in part.
+    rearms = FloatField(default=0)
 
     class Meta:
         """The table."""

@@ -27,7 +27,7 @@ SCHEMA_VERSION = 2
 
 #: What brings a database of a version to the next one.
 _MIGRATIONS = {
-    1: ("ALTER TABLE agents ADD COLUMN rearms INTEGER NOT NULL DEFAULT 0",),
+    1: ("ALTER TABLE agents ADD COLUMN rearms REAL NOT NULL DEFAULT 0",),
 }
 
 #: What an operator can do about a file that is damaged.

@@ -29,7 +29,7 @@ from store.guard import GuardRules, Hold, Verdict, released
 from store.leases import Status, status
 from store.models import FIELDS, AgentRecord, from_micros, from_row, to_micros, to_row
 from store.queries import execute
-from store.rearming import Listening, Rearming
+from store.rearming import Listening
 from store.registration import Registration
 from store.sweep import TOLD, Chunk, ChunkSize, tell
 from store.threads import reads, reads_long, writes
@@ -304,18 +304,15 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         rearming.move(self._database.writing, stopped_at, to)
 
-    def rearm(
-        self, stopped_at: datetime, listened_seconds: float, keep_on: Callable[[], bool]
-    ) -> int | None:
+    def rearm(self, stopped_at: datetime, keep_on: Callable[[], bool]) -> int | None:
         """See `AgentRegistryRepository`."""
-        how = Rearming(stopped_at, listened_seconds)
         size = ChunkSize()
         reached: int | None = -1
         rearmed = 0
         while reached is not None:
             if not keep_on():
                 return None
-            chunk = self._rearm_chunk(how, reached, size.rows)
+            chunk = self._rearm_chunk(stopped_at, reached, size.rows)
             size.learn(size.rows, chunk.seconds)
             reached = chunk.last
             rearmed += chunk.rearmed
@@ -323,10 +320,11 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
 
     @writes(Lane.SWEEP)
     def _rearm_chunk(
-        self, how: Rearming, after: int, rows: int
+        self, stopped_at: datetime, after: int, rows: int
     ) -> rearming.RearmedChunk:
-        database = self._database.writing
-        return rearming.chunk(database, how, self._clock(), after=after, rows=rows)
+        return rearming.chunk(
+            self._database.writing, stopped_at, self._clock(), after=after, rows=rows
+        )
 
     @writes(Lane.SWEEP)
     def _begin_sweep(self, rules: GuardRules) -> tuple[Verdict, bool]:

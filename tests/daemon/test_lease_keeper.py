@@ -4,7 +4,7 @@ import logging
 import math
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,22 @@ class Registry:
     def kill(self) -> None:
         """End without a word."""
         self.storage.database.close()
+
+    def cut_short(self, *, chunks: int) -> None:
+        """Turn once, and end in the midst of a re-arm, behind so many chunks."""
+        left = 1 + chunks
+
+        def crash() -> bool:
+            nonlocal left
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+            return True
+
+        self.loop_turns = crash  # type: ignore[method-assign]
+        with suppress(KeyboardInterrupt):
+            self.keeper.turn()
+        del self.loop_turns
 
     def loop_turns(self) -> bool:
         """Answer as an intake does."""
@@ -212,16 +228,72 @@ def test_short_lives_between_long_ones_do_not_keep_the_dead(
 def test_who_had_no_chance_to_beat_is_kept(
     registry: Registry, make_record: MakeRecord
 ) -> None:
-    """Up for less than a beat interval each time, the registry blames nobody."""
+    """Up for less than a beat interval each time, the registry blames nobody soon."""
     registry.repo.register(make_record(ttl_seconds=TTL))
 
     for _ in range(10):
         registry.kill()
         registry.pass_by(5)
         registry.start()
-        registry.run(TTL / 3 - 5)
+        registry.run(TTL / 15)
 
     assert registry.left() > TTL / 2
+
+
+@pytest.mark.parametrize("apart", [TTL / 3 - 2, TTL / 4, TTL / 20])
+def test_chances_add_up(
+    registry: Registry, make_record: MakeRecord, apart: float
+) -> None:
+    """Gaps that follow each other closely do not keep the dead either."""
+    registry.repo.register(make_record(ttl_seconds=TTL))
+    registry.run(TTL / 3)
+
+    listened = 0.0
+    while registry.status() is not Status.DEAD:
+        assert listened <= 2 * TTL
+        registry.run(apart)
+        listened += apart
+        registry.pass_by(3)
+        registry.keeper.turn()
+
+    assert listened >= TTL
+
+
+@pytest.mark.parametrize("reached", [0, 1])
+def test_a_rearm_that_is_cut_short_costs_what_it_should(
+    registry: Registry, make_record: MakeRecord, reached: int
+) -> None:
+    """Killed amid the re-arm after each life, a registry keeps no dead agent."""
+    registry.repo.register(make_record(ttl_seconds=TTL))
+
+    for _ in range(MAX_REARMS + 2):
+        registry.run(0.9 * TTL)
+        registry.kill()
+        registry.pass_by(2 * TTL)
+        registry.start()
+        registry.cut_short(chunks=reached)
+        registry.kill()
+        registry.pass_by(2 * TTL)
+        registry.start()
+
+    assert registry.status() is Status.DEAD
+
+
+def test_a_rearm_done_anew_costs_one_chance(
+    registry: Registry, make_record: MakeRecord
+) -> None:
+    """Whom it had reached was not given a chance to beat meanwhile."""
+    registry.repo.register(make_record(ttl_seconds=TTL))
+    registry.run(TTL / 2)
+
+    for _ in range(MAX_REARMS + 2):
+        registry.kill()
+        registry.pass_by(2 * TTL)
+        registry.start()
+        registry.cut_short(chunks=1)
+    registry.run(1)
+
+    assert registry.left() >= TTL - 1
 
 
 @pytest.mark.parametrize("deaf", ["turns", "writes"])

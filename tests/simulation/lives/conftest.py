@@ -72,8 +72,6 @@ class Model:
         """
         for row in self.rows.values():
             row.spent = max(0, self._spent(row) - forgets)
-            if self._stretch < self.REARM:
-                row.spent = min(row.spent, (self.LEASES - 1) * row.ttl)
             row.perhaps = self._of_stretch(row, forgets)
             row.begun = 0
         self.certain += max(0, self._stretch - self.SLACK - forgets)
@@ -119,7 +117,7 @@ class Model:
 
     def _of_stretch(self, row: Row, forgets: float = 0) -> float:
         known = self._stretch - self.SLACK - forgets
-        return max(0, known - row.begun) if known >= row.ttl / 3 else 0
+        return max(0, known - row.begun)
 
 
 class Weather:
