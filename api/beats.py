@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from api.gathering import Gatherer
+from api.gathering import Backlog, Gatherer
 from store import AgentNotFound, AgentRegistryRepository, Lease
 
 log = logging.getLogger(__name__)
@@ -16,17 +16,20 @@ class HeartbeatGatherer:
     Args:
         repo: the store that renews.
         heard: told of each batch how many beats renewed, and how many did not.
+        backlog: told since when the oldest beat waits.
     """
 
     def __init__(
         self,
         repo: AgentRegistryRepository,
         heard: Callable[[int, int], None] = lambda _renewed, _unknown: None,
+        backlog: Backlog | None = None,
     ) -> None:
         self._heard = heard
         self._gatherer: Gatherer[str, dict[str, Lease], Lease] = Gatherer(
             lambda agent_ids: repo.submit(repo.update_heartbeats, agent_ids),
             self._each,
+            backlog,
         )
 
     def renew(self, agent_id: str) -> "asyncio.Future[Lease]":

@@ -25,6 +25,7 @@ from api import (
 )
 from api.beats import HeartbeatGatherer
 from api.body import StrictRoute
+from api.gathering import Backlog
 from api.health import LeaseTimeHealth, Reports, SweepHealth
 from api.lane import HeartbeatLane, RegistrationLane
 from api.metrics import Metrics
@@ -63,6 +64,7 @@ class AgentRegistryServer:
         lease_time: reports how lease time runs; None where it is the wall clock's.
         metrics: where the application counts; given by whoever counts there too,
             for one application alone.
+        backlog: knows how long the oldest heartbeat waits, for whoever asks.
         lifespan: what runs around serving, where the ASGI server has a lifespan.
     """
 
@@ -75,6 +77,7 @@ class AgentRegistryServer:
         sweep: Callable[[], SweepHealth | None] = no_sweep,
         lease_time: Callable[[], LeaseTimeHealth | None] = wall_time,
         metrics: Metrics | None = None,
+        backlog: Backlog | None = None,
         lifespan: Lifespan | None = None,
     ) -> None:
         if repo is None:
@@ -85,6 +88,7 @@ class AgentRegistryServer:
         self._sweep = sweep
         self._lease_time = lease_time
         self._metrics = metrics
+        self._backlog = backlog
         self._lifespan = lifespan
 
     def create_app(self) -> FastAPI:
@@ -94,7 +98,7 @@ class AgentRegistryServer:
             lambda: time.monotonic() - started, self._sweep, self._lease_time
         )
         counted = self._metrics or Metrics()
-        beats = HeartbeatGatherer(self._repo, counted.heard)
+        beats = HeartbeatGatherer(self._repo, counted.heard, self._backlog)
         registrar = Registrar(self._repo, self._ttl, counted.registered)
         app = _Application(
             beats,

@@ -12,6 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from api import AgentRegistryServer
+from api.gathering import Backlog
 from api.health import LeaseTimeHealth, SweepHealth
 from api.metrics import Metrics
 from api.models import TtlLimits
@@ -77,6 +78,7 @@ class RegistryDaemon:
         self._lease_clock = lease_clock or LeaseClock()
         self._storage = _storage(config, self._lease_clock)
         self._metrics = Metrics()
+        self._backlog = Backlog()
         self._scheduler = create_scheduler()
         self._sweep: ExpirySweep
         self._keeper: LeaseKeeper | None = None
@@ -230,7 +232,7 @@ class RegistryDaemon:
         self._keeper = LeaseKeeper(
             agents,
             self._lease_clock,
-            Intake(call_on_loop, agents),
+            Intake(call_on_loop, agents, self._backlog.wait_seconds),
             on_resume=lambda: replan(self._scheduler, agents.now()),
         )
         self._keeper.start()
@@ -270,6 +272,7 @@ class RegistryDaemon:
             sweep=self._sweep_health,
             lease_time=self._lease_time_health,
             metrics=self._metrics,
+            backlog=self._backlog,
             lifespan=lifespan,
         )
 
