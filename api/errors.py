@@ -37,6 +37,7 @@ CODES = {
     "store_unavailable": "The store does not answer now; nothing was changed: retry.",
     "store_full": "The disk is full: nobody can be added. Heartbeats go on: retry.",
     "overloaded": "Too many listings are asked for, or unread by their readers: retry.",
+    "leases_stopped": "Lease time stands still: agents cannot be heard.",
     "sweep_overdue": "Expired agents are not being removed.",
     "internal_error": "The registry failed; its log says why.",
     "http_error": "The request could not be served.",

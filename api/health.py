@@ -41,6 +41,7 @@ class LeaseTimeHealth(BaseModel):
 
     stands_still_at: Instant | None = Field(description="Null while it runs.")
     cause: str | None = Field(description="Why it stands still, if it does.")
+    overdue: bool = Field(description="It has stood still for half a minute.")
     rearms: dict[str, int] = Field(
         description="How often the leases were re-armed since the start, by cause."
     )
@@ -114,6 +115,8 @@ def install(app: FastAPI, repo: AgentRegistryRepository, reports: Reports) -> No
         known["agents"] = {str(status): count for status, count in agents.items()}
         if not writes(repo):
             return _unwell("store_unavailable", known)
+        if leases is not None and leases.overdue:
+            return _unwell("leases_stopped", known)
         if swept is not None and swept.overdue:
             return _unwell("sweep_overdue", known)
         healthy = Health(status="ok", **known)

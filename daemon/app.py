@@ -220,9 +220,7 @@ class RegistryDaemon:
         listener.start()
         self._cleanups.push("listener", listener.stop)
         if self._notifier.watchdog_seconds:
-            watchdog = Watchdog(
-                self._notifier, listener.call_soon, lambda: self._sweep.stuck
-            )
+            watchdog = Watchdog(self._notifier, listener.call_soon, self._is_stuck)
             seconds = self._notifier.watchdog_seconds / _FEEDS_PER_PERIOD
             every(self._scheduler, seconds, WATCHDOG_JOB, watchdog.feed)
         return listener
@@ -233,10 +231,14 @@ class RegistryDaemon:
             agents,
             self._lease_clock,
             Intake(call_on_loop, agents, self._backlog.wait_seconds),
-            on_resume=lambda: replan(self._scheduler, agents.now()),
+            on_turn=lambda: replan(self._scheduler, agents.now()),
         )
         self._keeper.start()
         self._cleanups.push("leases", self._keeper.stop)
+
+    def _is_stuck(self) -> bool:
+        """Tell whether a thread hangs, so that only a new process can help."""
+        return self._sweep.stuck or (self._keeper is not None and self._keeper.stuck)
 
     def _announce(self) -> None:
         self._notifier.ready()
@@ -286,6 +288,7 @@ class RegistryDaemon:
         return LeaseTimeHealth(
             stands_still_at=standstill and standstill.at,
             cause=standstill and standstill.cause,
+            overdue=self._keeper.overdue,
             rearms={cause: self._keeper.rearms[cause] for cause in Cause},
         )
 

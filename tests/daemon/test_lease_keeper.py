@@ -30,7 +30,8 @@ class Registry:
         self.wall = NOON
         self.running = 1000.0
         self.turns = self.writes = True
-        self.replanned = 0
+        #: The wall clock when the scheduler last had a chance to plan anew.
+        self.replanned_at = NOON
         self._path = folder / "registry.db"
         self.start()
 
@@ -45,7 +46,9 @@ class Registry:
         self.repo = self.storage.agents
         self.storage.database.open()
         self.clock.begin(self.repo.listening())
-        self.keeper = LeaseKeeper(self.repo, self.clock, self, self._replan)
+        self.keeper = LeaseKeeper(
+            self.repo, self.clock, self, self._replan, lambda: self.running
+        )
 
     def kill(self) -> None:
         """End without a word."""
@@ -102,7 +105,7 @@ class Registry:
         return (record.expires_at - self.wall).total_seconds()
 
     def _replan(self) -> None:
-        self.replanned += 1
+        self.replanned_at = self.wall
 
 
 @pytest.fixture
@@ -140,7 +143,6 @@ def test_the_living_get_a_full_ttl_after_a_gap(
     registry.keeper.turn()
     assert registry.left() == TTL
     assert registry.keeper.rearms == {cause: 1}
-    assert registry.replanned == 1
 
 
 @pytest.mark.parametrize("step", [0, 3600, -3600])
@@ -330,6 +332,79 @@ def test_a_store_that_is_away_is_asked_until_it_is_back(
 
     assert registry.left() > TTL - 1
     assert registry.status() is Status.LATE
+
+
+@pytest.mark.parametrize("away", ["turns", "writes", "lock"])
+def test_the_scheduler_is_woken_behind_a_step_whatever_fails(
+    registry: Registry, make_record: MakeRecord, tmp_path: Path, away: str
+) -> None:
+    """It would sleep for the hour, and with it what feeds systemd's watchdog."""
+    registry.repo.register(make_record(ttl_seconds=TTL))
+    setattr(registry, away, False)
+    with closing(sqlite3.connect(tmp_path / "registry.db")) as other:
+        if away == "lock":
+            other.execute("BEGIN IMMEDIATE")
+
+        registry.pass_by(0.5, step=-3600)
+        registry.keeper.turn()
+
+        assert registry.clock.standstill is not None
+        assert registry.replanned_at == registry.wall
+
+
+@pytest.mark.parametrize("fault", ["turns", "writes"])
+def test_a_standstill_without_end_is_told(registry: Registry, fault: str) -> None:
+    """Half a minute may pass, as at a start; then it needs somebody."""
+    setattr(registry, fault, False)
+    seen = []
+
+    for _ in range(3):
+        registry.run(17)
+        seen.append(registry.keeper.overdue)
+    setattr(registry, fault, True)
+    registry.run(1)
+
+    assert seen == [False, True, True]
+    assert not registry.keeper.overdue
+
+
+def test_a_dead_keeper_is_noticed(registry: Registry) -> None:
+    """By who asks: lease time stands still, and the watchdog is to act."""
+    assert not registry.keeper.stuck
+
+    registry.pass_by(31)
+
+    assert registry.keeper.stuck
+    assert registry.keeper.overdue
+
+
+def test_a_rearm_that_gets_on_is_not_ill_and_one_that_does_not_is(
+    registry: Registry, make_record: MakeRecord
+) -> None:
+    """That of many leases may take long; a gap in each attempt makes it endless."""
+    for number in range(400):
+        registry.repo.register(make_record(f"agent-{number}", ttl_seconds=TTL))
+    gaps = False
+    seen = []
+
+    def loop_turns() -> bool:
+        seen.append(registry.keeper.overdue)
+        for _ in range(10):
+            registry.pass_by(1.5)
+            registry.clock.turn(hears=True)
+        registry.pass_by(3 if gaps else 0)
+        return True
+
+    registry.loop_turns = loop_turns  # type: ignore[method-assign]
+    registry.pass_by(10)
+    registry.keeper.turn()
+    assert registry.clock.standstill is None
+    assert not any(seen)
+    gaps = True
+    for _ in range(4):
+        registry.keeper.turn()
+
+    assert seen[-1]
 
 
 def test_a_gap_during_a_rearm_begins_it_anew(
