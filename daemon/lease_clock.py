@@ -145,13 +145,12 @@ class LeaseClock:
             if hears:
                 self._heard = looked
 
-    def stand_at(self, instant: datetime) -> datetime:
+    def stand_at(self, instant: datetime) -> None:
         """Let a standstill stand at `instant`, to which rows were moved."""
         with self._lock:
             if self._standstill is not None:
                 self._standstill = self._standstill._replace(at=instant)
                 self._generation += 1
-        return instant
 
     def begin_rearm(self) -> None:
         """Note whether anything happens, from now on, that spoils a re-arm."""

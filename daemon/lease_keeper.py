@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from daemon.lease_clock import Cause, LeaseClock, Standstill
@@ -166,8 +167,8 @@ class LeaseKeeper:
         repo.record_listening(Listening(at, at))
         now = repo.now()
         if now < at:
-            repo.move_lease_time(at, now)
-            at = clock.stand_at(now)
+            repo.move_lease_time(at, now, partial(clock.stand_at, now))
+            at = now
         self._chunks = 0
         rearmed = repo.rearm(at, self._undisturbed)
         now = repo.now()
@@ -176,8 +177,7 @@ class LeaseKeeper:
         # have to be reached again; all of them, and in one go.
         if rearmed is None or clock.disturbed:
             return
-        repo.move_lease_time(at, now)
-        clock.stand_at(now)
+        repo.move_lease_time(at, now, partial(clock.stand_at, now))
         if clock.resume():
             self._resumed(standstill, rearmed)
 

@@ -87,6 +87,8 @@ class Swept(NamedTuple):
     held: int = 0
     #: The hold that keeps them; None when nobody is held.
     hold: Hold | None = None
+    #: Whether all was done; false when it was ended before.
+    whole: bool = True
 
 
 class Manifest(NamedTuple):
@@ -214,10 +216,9 @@ class AgentRegistryRepository(abc.ABC):
     ) -> "Future[T]":
         """Start one of this repository's own methods without waiting for it.
 
-        Any but `delete_expired`, `sweep` and `rearm`, which are many jobs in turn.
-        The future carries
-        what `method` returns or raises. Here the method runs before this returns,
-        which is right for a store that never blocks.
+        Any but `delete_expired`, `sweep`, `move_lease_time` and `rearm`, which are
+        more than one job. The future carries what `method` returns or raises. Here the
+        method runs before this returns, which is right for a store that never blocks.
         """
         future: Future[T] = Future()
         try:
@@ -339,10 +340,11 @@ class AgentRegistryRepository(abc.ABC):
         """
 
     @abc.abstractmethod
-    def sweep(self) -> Swept:
+    def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
         """Remove the agents that are dead now, as far as the guard lets them go.
 
-        Works as `delete_expired` does, which itself knows no guard.
+        Works as `delete_expired` does, which itself knows no guard. With a guard,
+        `keep_on` is asked between the chunks: one that is ended takes no more.
         """
 
     @abc.abstractmethod
@@ -362,11 +364,17 @@ class AgentRegistryRepository(abc.ABC):
         """Store until when the registry listened."""
 
     @abc.abstractmethod
-    def move_lease_time(self, stopped_at: datetime, to: datetime) -> None:
+    def move_lease_time(
+        self,
+        stopped_at: datetime,
+        to: datetime,
+        moved: Callable[[], object] = lambda: None,
+    ) -> None:
         """State lease time that stood still at `stopped_at` as `to`, in one change.
 
         A hold moves along. When `to` is earlier, after a step of the wall clock,
-        who was dead stays dead.
+        who was dead stays dead. `moved` lets lease time follow; no sweep judges
+        between the two.
         """
 
     @abc.abstractmethod

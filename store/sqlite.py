@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -93,6 +94,8 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     ) -> None:
         super().__init__(clock, lease_time=lease_time, guard=guard)
         self._database = database
+        #: Held while a hold and lease time move, or a sweep judges by both.
+        self._moving = threading.Lock()
         self._one = queries.text(queries.one(), database.reading)
         self._insert = queries.text(queries.insert(), database.writing)
         self._upsert = queries.text(queries.upsert(), database.writing)
@@ -252,15 +255,20 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         return self._remove_due(_DUE)
 
-    def sweep(self) -> Swept:
+    def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
         """See `AgentRegistryRepository`."""
         if self.guard is None:
             return Swept(self.delete_expired())
-        (take, hold), began = self._begin_sweep(self.guard)
+        with self._moving:
+            (take, hold), began = self._begin_sweep(self.guard)
         if began:
             self._database.ledger.hold_began()
-        removed = self._remove_due(_DUE_UNBEATEN)
-        removed += self._remove_due(_DUE_BEATEN, most=take, told=removed)
+        removed = self._remove_due(_DUE_UNBEATEN, keep_on=keep_on)
+        removed += self._remove_due(
+            _DUE_BEATEN, most=take, told=removed, keep_on=keep_on
+        )
+        if not keep_on():
+            return Swept(removed, self._count_due(), hold, whole=False)
         if hold is None:
             self._end_hold()
             return Swept(removed)
@@ -299,10 +307,16 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         rearming.keep(self._database.writing, known)
 
-    @writes(Lane.CHANGE)
-    def move_lease_time(self, stopped_at: datetime, to: datetime) -> None:
+    def move_lease_time(
+        self,
+        stopped_at: datetime,
+        to: datetime,
+        moved: Callable[[], object] = lambda: None,
+    ) -> None:
         """See `AgentRegistryRepository`."""
-        rearming.move(self._database.writing, stopped_at, to)
+        with self._moving:
+            self._move_lease_time(stopped_at, to)
+            moved()
 
     def rearm(self, stopped_at: datetime, keep_on: Callable[[], bool]) -> int | None:
         """See `AgentRegistryRepository`."""
@@ -317,6 +331,10 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             reached = chunk.last
             rearmed += chunk.rearmed
         return rearmed
+
+    @writes(Lane.CHANGE)
+    def _move_lease_time(self, stopped_at: datetime, to: datetime) -> None:
+        rearming.move(self._database.writing, stopped_at, to)
 
     @writes(Lane.SWEEP)
     def _rearm_chunk(
@@ -343,7 +361,13 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         # anew, and held anew.
         guarding.keep(self._database.writing, None)
 
-    def _remove_due(self, which: str, most: float = math.inf, told: int = 0) -> int:
+    def _remove_due(
+        self,
+        which: str,
+        most: float = math.inf,
+        told: int = 0,
+        keep_on: Callable[[], bool] = lambda: True,
+    ) -> int:
         """Remove who is dead, in chunks, and at most so many; return how many."""
         size = ChunkSize()
         removed = 0
@@ -351,6 +375,8 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             at_once = int(min(most - removed, _DUE_AT_ONCE))
             due = self._due(which, at_once)
             for rows in size.cut(due):
+                if not keep_on():
+                    return removed
                 chunk, now = self._delete_due(rows)
                 size.learn(len(rows), chunk.seconds)
                 tell(chunk, now, told=told + removed)
