@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from peewee import SchemaManager, SqliteDatabase
 
+from store import failpoints
 from store.base import StoreUnusable
 from store.models import AgentRecord, HoldRecord, ListeningRecord
 from store.queries import execute
@@ -102,6 +103,7 @@ def create(database: SqliteDatabase) -> None:
             for older in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
                 for statement in _MIGRATIONS[older]:
                     execute(database, statement)
+                failpoints.reach("mid_migration")
             for model in (AgentRecord, ListeningRecord, HoldRecord):
                 SchemaManager(model, database).create_all()  # what is missing
             database.application_id = APPLICATION_ID
