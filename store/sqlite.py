@@ -31,7 +31,7 @@ from store.leases import Status, status
 from store.models import FIELDS, AgentRecord, from_micros, from_row, to_micros, to_row
 from store.queries import execute
 from store.rearming import Listening
-from store.registration import Registration
+from store.registration import Outcome, Registration
 from store.sweep import TOLD, Chunk, ChunkSize, tell
 from store.threads import reads, reads_long, writes
 from store.writer import Lane
@@ -49,6 +49,15 @@ _RENEW = """
         expires_at = max(last_heartbeat, :now) + ttl_seconds * 1000000,
         rearms = 0
     WHERE agent_id IN (SELECT value FROM json_each(:ids))
+"""
+# Nearly always nobody is dead, which one look into an index shows; else each of the
+# batch is looked up, and not each of the dead, of whom there may be a million.
+_COUNT_DEAD = """
+    SELECT iif(
+        EXISTS (SELECT 1 FROM agents WHERE expires_at <= :now),
+        (SELECT count(*) FROM agents
+         WHERE agent_id IN (SELECT value FROM json_each(:ids)) AND +expires_at <= :now),
+        0)
 """
 _REGISTERED = f"""
     SELECT {", ".join(FIELDS)}
@@ -239,7 +248,9 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         different = list(dict.fromkeys(agent_ids))
         ids = json.dumps(different)
-        renewing = self._write(_RENEW, {"now": to_micros(self._stamp()), "ids": ids})
+        now, lease_now = self._instants()
+        self._count_revivals(ids, lease_now)
+        renewing = self._write(_RENEW, {"now": to_micros(now), "ids": ids})
         if renewing.rowcount == len(different):
             return []
         (known,) = self._write(_KNOWN, {"ids": ids}).fetchone()
@@ -432,8 +443,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         rows = self._write(_REGISTERED, {"ids": ids}).fetchall()
         standing = {record.agent_id: record for record in map(from_row, rows)}
         registrations = []
-        now = self._stamp()
-        lease_now = self._lease_time.now() if self._lease_time else now
+        now, lease_now = self._instants()
         for wanted in records:
             known = standing.get(wanted.agent_id)
             registration = registering.register(known, wanted, now, lease_now=lease_now)
@@ -442,6 +452,8 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         for record in standing.values():
             self._write(self._upsert, to_row(record))
         self._claim_room()
+        outcomes = [registration.outcome for registration in registrations]
+        self._database.ledger.revived(outcomes.count(Outcome.REVIVED))
         return registrations
 
     def _claim_room(self) -> None:
@@ -451,7 +463,10 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             room.claim(*self._write(_DATABASE_BYTES).fetchone())
 
     def _renew(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
-        values = {"now": to_micros(self._stamp()), "ids": json.dumps(agent_ids)}
+        ids = json.dumps(agent_ids)
+        now, lease_now = self._instants()
+        self._count_revivals(ids, lease_now)
+        values = {"now": to_micros(now), "ids": ids}
         rows = self._write(_RENEW_RETURNING, values).fetchall()
         instants: dict[int, datetime] = {}  # a batch has few: one for each TTL
         renewed = {}
@@ -461,14 +476,22 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             renewed[agent_id] = Lease(instants[micros], ttl_seconds)
         return renewed
 
-    def _stamp(self) -> datetime:
-        """Return the instant at which an agent is heard: by the clock, at least.
+    def _count_revivals(self, ids: str, lease_now: datetime) -> None:
+        values = {"now": to_micros(lease_now), "ids": ids}
+        (dead,) = self._write(_COUNT_DEAD, values).fetchone()
+        if dead:
+            self._database.ledger.revived(dead)
 
-        Where lease time stands still and the clock was stepped back, a lease begun
-        by the clock would end before it began. The re-arm states it anew.
+    def _instants(self) -> tuple[datetime, datetime]:
+        """Return the instant at which an agent is heard, and lease time.
+
+        It is heard by the clock, but not before lease time: where that stands still
+        and the clock was stepped back, a lease begun by the clock would end before it
+        began. The re-arm states it anew.
         """
         now = self._clock()
-        return max(now, self._lease_time.now()) if self._lease_time else now
+        lease_now = self._lease_time.now() if self._lease_time else now
+        return max(now, lease_now), lease_now
 
     def _find(self, database: SqliteDatabase, agent_id: str) -> AgentRecord | None:
         row = execute(database, self._one, (agent_id,)).fetchone()
