@@ -107,7 +107,8 @@ def create(database: SqliteDatabase) -> None:
             for model in (AgentRecord, ListeningRecord, HoldRecord):
                 SchemaManager(model, database).create_all()  # what is missing
             database.application_id = APPLICATION_ID
-            database.user_version = SCHEMA_VERSION
+        # Also where it is right already: a file that cannot be written shows it now.
+        database.user_version = SCHEMA_VERSION
     database.journal_mode = "wal"
 
 
