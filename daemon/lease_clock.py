@@ -85,9 +85,11 @@ class LeaseClock:
         self._running = running
         self._lock = threading.Lock()
         self._generation = 0
-        self._heard = self._resumed = self._read()
+        #: When beats were last heard, when lease time last began to run, and when
+        #: the clock was last turned.
+        self._heard = self._resumed = self._seen = self._read()
         self._standstill: Standstill | None = None
-        self._hears, self._fails = True, False
+        self._fails = False
         self._disturbed = False
         self._turned = False
 
@@ -99,8 +101,8 @@ class LeaseClock:
         """
         with self._lock:
             self._turned = True
-            self._heard = self._resumed = self._read()
-            self._hears, self._fails = True, False
+            self._heard = self._resumed = self._seen = self._read()
+            self._fails = False
             self._standstill = stopped and Standstill(stopped.listened_at, Cause.START)
             self._generation += 1
 
@@ -140,8 +142,8 @@ class LeaseClock:
         """
         with self._lock:
             self._turned = True
-            self._hears, self._fails = hears, fails
-            looked = self._look()
+            self._fails = fails
+            self._seen = looked = self._look()
             if hears:
                 self._heard = looked
 
@@ -155,7 +157,7 @@ class LeaseClock:
     def begin_rearm(self) -> None:
         """Note whether anything happens, from now on, that spoils a re-arm."""
         with self._lock:
-            self._heard = self._read()
+            self._heard = self._seen = self._read()
             self._fails = self._disturbed = False
 
     @property
@@ -191,7 +193,8 @@ class LeaseClock:
         if abs(drift) > STEP_SECONDS:
             return Cause.STEP_FORWARD if drift > 0 else Cause.STEP_BACK
         if self._heard.ran_to(looked) > GAP_SECONDS:
-            return Cause.GAP if self._hears else Cause.STALL
+            turned = self._seen.ran_to(looked) <= GAP_SECONDS
+            return Cause.STALL if turned else Cause.GAP
         return Cause.STALL if self._fails else None
 
     def _read(self) -> _Reading:

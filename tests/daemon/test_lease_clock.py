@@ -97,6 +97,19 @@ def test_who_is_not_heard_is_not_late(clock: LeaseClock, machine: Machine) -> No
     assert clock.standstill == Standstill(last_heard, Cause.STALL)
 
 
+def test_a_pause_is_a_gap_also_where_a_beat_waited(
+    clock: LeaseClock, machine: Machine
+) -> None:
+    """Nobody turned the clock meanwhile, which a stall does not prevent."""
+    last_heard = machine.wall
+    machine.run(0.5)
+    clock.turn(hears=False)
+
+    machine.run(12)
+
+    assert clock.standstill == Standstill(last_heard, Cause.GAP)
+
+
 def test_what_is_known_to_fail_is_a_stall_at_once(
     clock: LeaseClock, machine: Machine
 ) -> None:
