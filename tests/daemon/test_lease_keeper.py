@@ -40,6 +40,7 @@ class Registry:
         self.clock = LeaseClock(wall=lambda: self.wall, running=lambda: self.running)
         self.storage = create_storage_backend(
             f"sqlite:///{self._path}",
+            synchronous="normal",  # no power is cut here, and turns are many
             clock=lambda: self.wall,
             lease_time=self.clock,
         )
