@@ -33,16 +33,20 @@ class Backlog:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.now = monotonic
-        self._since: float | None = None
+        # A loop that is gone lets nobody wait.
+        self._since: WeakKeyDictionary[object, float] = WeakKeyDictionary()
 
-    def since(self, oldest: float | None) -> None:
-        """Note since when the oldest waits; None: nobody does."""
-        self._since = oldest
+    def since(self, where: object, oldest: float | None) -> None:
+        """Note since when the oldest waits of those at `where`; None: nobody does."""
+        if oldest is None:
+            self._since.pop(where, None)
+        else:
+            self._since[where] = oldest
 
     def wait_seconds(self) -> float:
         """Return for how long the oldest has waited; 0 while nobody waits."""
-        since = self._since
-        return 0.0 if since is None else self.now() - since
+        since = list(self._since.values())
+        return self.now() - min(since) if since else 0.0
 
 
 class _Call(NamedTuple, Generic[Item, Answer]):
@@ -111,7 +115,7 @@ class _Batches(Generic[Item, Written, Answer]):
         self._forming.append(_Call(item, answered, self._backlog.now()))
         if not self._busy:
             self._busy = True
-            self._backlog.since(self._forming[0].since)
+            self._backlog.since(self, self._forming[0].since)
             self._write_after(turns=_TURNS)
         return answered
 
@@ -143,10 +147,10 @@ class _Batches(Generic[Item, Written, Answer]):
         written: "Future[Written]",
     ) -> None:
         if self._forming:
-            self._backlog.since(self._forming[0].since)
+            self._backlog.since(self, self._forming[0].since)
             self._write_after(turns=_TURNS)
         else:
-            self._backlog.since(None)
+            self._backlog.since(self, None)
             self._busy = False
         error = written.exception()
         answers: Sequence[Answer | BaseException] = (

@@ -80,3 +80,18 @@ def test_the_oldest_call_waits_until_it_is_answered() -> None:
         return waits
 
     assert asyncio.run(ask()) == [0, 3, 2, 0]
+
+
+def test_the_oldest_of_several_gatherers_counts() -> None:
+    """One that has answered all of its own says nothing of the others."""
+    backlog = Backlog(lambda: 10.0)
+    one, other = (Gatherer(lambda _: Future(), doubled) for _ in range(2))
+
+    backlog.since(one, 7.0)
+    backlog.since(other, 9.0)
+    waits = [backlog.wait_seconds()]
+    backlog.since(one, None)
+    waits.append(backlog.wait_seconds())
+    del other
+
+    assert [*waits, backlog.wait_seconds()] == [3, 1, 0]
