@@ -2,12 +2,20 @@
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import NamedTuple
 
 from api.gathering import Backlog, Gatherer
-from store import AgentNotFound, AgentRegistryRepository, Lease
+from store import AgentNotFound, AgentRegistryRepository, Lease, NotOwner, Renewal
 
 log = logging.getLogger(__name__)
+
+
+class _OwnedBeat(NamedTuple):
+    agent_id: str
+    owner: str
 
 
 class HeartbeatGatherer:
@@ -25,37 +33,70 @@ class HeartbeatGatherer:
         heard: Callable[[int, int], None] = lambda _renewed, _unknown: None,
         backlog: Backlog | None = None,
     ) -> None:
+        self._repo = repo
         self._heard = heard
         self._gatherer: Gatherer[str, dict[str, Lease], Lease] = Gatherer(
             lambda agent_ids: repo.submit(repo.update_heartbeats, agent_ids),
             self._each,
             backlog,
         )
+        self._owned: Gatherer[_OwnedBeat, dict[str, Renewal], Lease] = Gatherer(
+            self._write_owned, self._each_owned, backlog
+        )
 
-    def renew(self, agent_id: str) -> "asyncio.Future[Lease]":
-        """Renew one lease; await the lease as it was committed.
+    def renew(self, agent_id: str, owner: str = "") -> "asyncio.Future[Lease]":
+        """Renew one lease on behalf of an owner; await it as it was committed.
 
         The future raises:
             AgentNotFound: nothing is stored under the id.
+            NotOwner: the agent belongs to somebody else.
             StoreUnavailable: the batch was not stored.
         """
+        if owner:
+            return self._owned.join(_OwnedBeat(agent_id, owner))
         return self._gatherer.join(agent_id)
 
     def _each(
         self, agent_ids: list[str], leases: dict[str, Lease]
     ) -> list[Lease | Exception]:
         """Return what each beat of a batch is answered."""
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug(
-                "%d of %d heartbeats renewed a lease",
-                len(leases),
-                len(agent_ids),
-                extra={"action": "beats", "agent_ids": list(leases)},
-            )
         unknown = 0
         if len(leases) < len(agent_ids):  # or somebody beat twice
             unknown = sum(agent_id not in leases for agent_id in agent_ids)
-        self._heard(len(agent_ids) - unknown, unknown)
+        self._tell(agent_ids, len(agent_ids) - unknown)
         return [
             leases.get(agent_id) or AgentNotFound(agent_id) for agent_id in agent_ids
         ]
+
+    def _write_owned(self, beats: list[_OwnedBeat]) -> "Future[dict[str, Renewal]]":
+        """Start one job for all owners: each of them has a statement in it."""
+        ids: defaultdict[str, list[str]] = defaultdict(list)
+        for agent_id, owner in beats:
+            ids[owner].append(agent_id)
+        return self._repo.submit(self._repo.update_heartbeats_of, ids)
+
+    def _each_owned(
+        self, beats: list[_OwnedBeat], renewals: dict[str, Renewal]
+    ) -> list[Lease | Exception]:
+        answers = [_answer(agent_id, renewals[owner]) for agent_id, owner in beats]
+        renewed = sum(type(answer) is Lease for answer in answers)
+        self._tell([beat.agent_id for beat in beats], renewed)
+        return answers
+
+    def _tell(self, agent_ids: list[str], renewed: int) -> None:
+        self._heard(renewed, len(agent_ids) - renewed)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug(
+                "%d of %d heartbeats renewed a lease",
+                renewed,
+                len(agent_ids),
+                extra={"action": "beats", "agent_ids": agent_ids},
+            )
+
+
+def _answer(agent_id: str, renewal: Renewal) -> Lease | Exception:
+    lease = renewal.leases.get(agent_id)
+    if lease is not None:
+        return lease
+    error = NotOwner if agent_id in renewal.foreign else AgentNotFound
+    return error(agent_id)

@@ -8,12 +8,14 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.access import ACCESS, Role
 from api.errors import MEDIA_TYPE, Problem
 from api.models import (
     AgentInfo,
     BulkHeartbeatAnswer,
     HeartbeatAnswer,
     RegistrationAnswer,
+    TtlLimits,
 )
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
@@ -41,6 +43,19 @@ _JSON_REFUSED = _problems(
     _415="The body is not application/json.",
     _422="A field is missing, unknown or out of its bounds.",
 )
+_REFUSED = _problems(
+    _401="No valid credential came with the request.",
+    _403="This caller may not make this call, or not for this agent.",
+)
+_REFUSED[401]["headers"] = {
+    "WWW-Authenticate": {"description": "Bearer.", "schema": {"type": "string"}}
+}
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A token that `agent-registryd token create` made. Its principal's "
+    "roles say which calls it may make: see `x-roles`.",
+}
 _RETRY_AFTER = {
     "Retry-After": {
         "description": "Seconds to wait before trying again.",
@@ -48,6 +63,10 @@ _RETRY_AFTER = {
     }
 }
 _AVAILABLE[503]["headers"] = _RETRY_AFTER
+_BOUNDED = _problems(
+    _429="There may be no more agents, or this caller registers too often."
+)
+_BOUNDED[429]["headers"] = _RETRY_AFTER
 
 
 def _link(operation: str, what: str) -> dict[str, Any]:
@@ -109,6 +128,7 @@ REGISTER: dict[str, Any] = {
             "links": _LINKS,
         },
         **_JSON_REFUSED,
+        **_BOUNDED,
         **_AVAILABLE,
     },
 }
@@ -278,15 +298,46 @@ METRICS: dict[str, Any] = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Give `app` the complete description of itself."""
+def install(app: FastAPI, ttl: TtlLimits, *, for_everybody: bool) -> None:
+    """Give `app` the complete description of itself.
+
+    Args:
+        app: the application, with all of its routes.
+        ttl: the TTLs that it grants.
+        for_everybody: whether a caller needs no credential.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _complete(app)
+            app.openapi_schema = document = _complete(app)
+            _tell_ttl(document, ttl)
+            _tell_access(document, for_everybody=for_everybody)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way
+
+
+def _tell_ttl(document: dict[str, Any], ttl: TtlLimits) -> None:
+    request = document["components"]["schemas"]["AgentRegistrationRequest"]
+    request["properties"]["ttl_seconds"] |= {
+        "default": ttl.default_seconds,
+        "minimum": ttl.min_seconds,
+        "maximum": ttl.max_seconds,
+    }
+
+
+def _tell_access(document: dict[str, Any], *, for_everybody: bool) -> None:
+    """Say of each operation who may make it."""
+    document["components"]["securitySchemes"] = {"bearer": _BEARER}
+    for path in document["paths"].values():
+        for operation in path.values():
+            access = ACCESS[operation["operationId"]]
+            if access.public:
+                continue
+            operation["security"] = [{"bearer": []}, *([{}] if for_everybody else [])]
+            operation["x-roles"] = sorted({Role.ADMIN, *access.all, *access.own})
+            for status, problem in _REFUSED.items():
+                operation["responses"][str(status)] = problem
 
 
 def _complete(app: FastAPI) -> dict[str, Any]:

@@ -18,8 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
+from starlette.types import Scope
 
-from store import AgentNotFound, StoreError, StoreFull, StoreUnusable
+from store import (
+    AgentNotFound,
+    NotOwner,
+    QuotaExceeded,
+    StoreError,
+    StoreFull,
+    StoreUnusable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +38,20 @@ CODES = {
     "malformed_json": "The body is not JSON as this API takes it.",
     "invalid_request": "The request is not what this call takes; `errors` says why.",
     "agent_not_found": "No agent is registered under this id: register it again.",
+    "unauthenticated": "No valid credential came with the request.",
+    "forbidden": "This caller may not make this call, or not for this agent.",
     "not_found": "There is nothing at this path.",
     "method_not_allowed": "This path does not take this method; see Allow.",
     "body_too_large": "The body is larger than this call takes.",
     "unsupported_media_type": "The body must be application/json.",
+    "request_timeout": "The request did not come whole in time.",
+    "header_too_large": "The request line and its headers are larger than is taken.",
+    "misdirected": "This registry does not go by the name in Host.",
+    "foreign_origin": "Another site's page may change nothing here.",
     "store_unavailable": "The store does not answer now; nothing was changed: retry.",
     "store_full": "The disk is full: nobody can be added. Heartbeats go on: retry.",
+    "quota_exceeded": "There may be no more agents, in all or of this caller.",
+    "too_many_registrations": "This caller registers too often: retry.",
     "overloaded": "Too many listings are asked for, or unread by their readers: retry.",
     "leases_stopped": "Lease time stands still: agents cannot be heard.",
     "sweep_overdue": "Expired agents are not being removed.",
@@ -45,6 +61,21 @@ CODES = {
 
 #: Seconds after which a caller may try again what the store could not do.
 RETRY_AFTER_SECONDS = 1
+#: The same for what there is no quota for: an agent has to go first.
+_RETRY_QUOTA_AFTER_SECONDS = 30
+
+#: Codes of those who are kept out, and not told what is wrong with their request.
+REFUSALS = frozenset(
+    {
+        "unauthenticated",
+        "forbidden",
+        "quota_exceeded",
+        "too_many_registrations",
+        "overloaded",
+    }
+)
+#: Told of each of them: the request's scope and the code.
+Refused = Callable[[Scope, str], None]
 
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}|[0-9]{1,5}")
@@ -131,35 +162,55 @@ def problem_response(
     )
 
 
-def problem_of(error: StoreError) -> Response:
-    """Answer what the store raised; it has logged what failed there."""
+def answer(
+    error: ProblemError | StoreError, scope: Scope, refused: Refused
+) -> Response:
+    """Answer an error that was foreseen; tell `refused` of who is kept out."""
+    problem = error if isinstance(error, ProblemError) else _problem_of(error)
+    if problem.code in REFUSALS:
+        refused(scope, problem.code)
+    return problem_response(problem)
+
+
+def _problem_of(error: StoreError) -> ProblemError:
+    """Translate what the store raised; it has logged what failed there."""
     if isinstance(error, AgentNotFound):
-        return problem_response(agent_not_found())
+        return agent_not_found()
+    if isinstance(error, NotOwner):
+        return ProblemError(403, "forbidden")
+    if isinstance(error, QuotaExceeded):
+        return ProblemError(
+            429,
+            "quota_exceeded",
+            headers={"Retry-After": str(_RETRY_QUOTA_AFTER_SECONDS)},
+        )
     if isinstance(error, StoreUnusable):
         log.error("%s", error, extra={"action": "store_unusable"})
     retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     code = "store_full" if isinstance(error, StoreFull) else "store_unavailable"
-    return problem_response(ProblemError(503, code, headers=retry_after))
+    return ProblemError(503, code, headers=retry_after)
 
 
-def install(app: FastAPI, *, refused: Callable[[], None]) -> None:
-    """Make every error of `app` a problem; call `refused` for each overload."""
+def install(app: FastAPI, *, refused: Refused) -> None:
+    """Make every error of `app` a problem; tell `refused` of who is kept out."""
 
     async def answer_http_exception(request: Request, error: Exception) -> Response:
-        if isinstance(error, ProblemError) and error.code == "overloaded":
-            refused()
-        return await _answer_http_exception(request, error)
+        if isinstance(error, ProblemError):
+            return answer(error, request.scope, refused)
+        return _answer_http_exception(request, error)
+
+    async def answer_store_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, StoreError)  # noqa: S101 - as registered
+        return answer(error, request.scope, refused)
 
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, _answer_invalid_request)
-    app.add_exception_handler(StoreError, _answer_store_error)
+    app.add_exception_handler(StoreError, answer_store_error)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_internal_error)
 
 
-async def _answer_http_exception(request: Request, error: Exception) -> Response:
-    if isinstance(error, ProblemError):
-        return problem_response(error)
+def _answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as registered
     status = error.status_code
     if status == http.HTTPStatus.METHOD_NOT_ALLOWED:
@@ -191,11 +242,6 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     _part_of_request, *steps = error["loc"]
     field = ".".join(shown(str(step)) for step in steps)
     return FieldError(field=field, reason=error["msg"].removeprefix("Value error, "))
-
-
-async def _answer_store_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, StoreError)  # noqa: S101 - as registered
-    return problem_of(error)
 
 
 async def _answer_nobody(_request: Request, _error: Exception) -> Response:

@@ -152,10 +152,11 @@ class _Batches(Generic[Item, Written, Answer]):
         else:
             self._backlog.since(self, None)
             self._busy = False
-        error = written.exception()
-        answers: Sequence[Answer | BaseException] = (
-            [error] * len(items) if error else self._answers(items, written.result())
-        )
+        answers: Sequence[Answer | BaseException]
+        try:
+            answers = self._answers(items, written.result())
+        except Exception as error:  # noqa: BLE001 - each caller gets it
+            answers = [error] * len(items)
         for answered, answer in zip(waiting, answers, strict=True):
             if answered.done():  # its client went away
                 continue

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, WithJsonSchema
+from pydantic.config import JsonDict
 
 from store.models import compact_json
 
@@ -16,6 +17,22 @@ MAX_METADATA_BYTES = 4_000
 MAX_METADATA_KEYS = 64
 MAX_METADATA_KEY_LENGTH = 128
 MAX_HOST_LENGTH = 253
+
+#: The same as `check_name` and `check_host`, as JSON Schema says it. Bytes and depth of
+#: metadata it cannot say.
+NAME_SCHEMA: JsonDict = {"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"}
+_LABEL_SCHEMA = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+HOST_SCHEMA: JsonDict = {
+    "anyOf": [
+        {"format": "ipv4"},
+        {"format": "ipv6"},
+        {"pattern": rf"^({_LABEL_SCHEMA}\.)*(?![0-9]+$){_LABEL_SCHEMA}$"},
+    ]
+}
+METADATA_SCHEMA: JsonDict = {
+    "maxProperties": MAX_METADATA_KEYS,
+    "propertyNames": {"maxLength": MAX_METADATA_KEY_LENGTH},
+}
 
 _is_agent_id = re.compile(AGENT_ID).fullmatch
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")

@@ -8,6 +8,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from api import describe
+from api.access import CallerOf
 from api.errors import RETRY_AFTER_SECONDS, ProblemError, problem_response
 from api.grammar import Instant
 from api.handover import hand
@@ -67,20 +68,31 @@ class Reports(NamedTuple):
     sweep: Callable[[], SweepHealth | None]
     #: None where leases run by the wall clock.
     lease_time: Callable[[], LeaseTimeHealth | None]
+    #: Whether other machines are listened to without authentication or TLS.
+    insecure: bool = False
 
 
 class Health(BaseModel):
     """The state of the registry."""
 
-    status: str = "ok"
-    version: str
-    uptime_seconds: float
-    agents: dict[str, int] = Field(description="Number of agents by status.")
-    sweep: SweepHealth | None = Field(description="Null where no scheduler runs.")
+    status: str = Field("ok", description="All that a caller who may not read is told.")
+    version: str = ""
+    uptime_seconds: float = 0.0
+    agents: dict[str, int] = Field({}, description="Number of agents by status.")
+    sweep: SweepHealth | None = Field(
+        default=None, description="Null where no scheduler runs."
+    )
     lease_time: LeaseTimeHealth | None = Field(
         default=None, description="Absent where leases run by the wall clock."
     )
-    guard: GuardHealth | None = Field(description="Null where nobody is ever held.")
+    guard: GuardHealth | None = Field(
+        default=None, description="Null where nobody is ever held."
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Present and true where the registry listens to other machines "
+        "without authentication or without TLS.",
+    )
 
 
 def writes(repo: AgentRegistryRepository) -> bool:
@@ -92,7 +104,7 @@ def install(app: FastAPI, repo: AgentRegistryRepository, reports: Reports) -> No
     """Add the health call; a 503 says in its `code` what is wrong."""
 
     @app.get("/health", response_model=Health, **describe.HEALTH)
-    async def health() -> Response:
+    async def health(caller: CallerOf) -> Response:
         """Tell whether the store answers and the sweep keeps up."""
         swept, leases = reports.sweep(), reports.lease_time()
         known: dict[str, Any] = {
@@ -103,24 +115,33 @@ def install(app: FastAPI, repo: AgentRegistryRepository, reports: Reports) -> No
         }
         if leases is not None:
             known["lease_time"] = leases.model_dump(mode="json")
-        try:
-            agents = await hand(repo, repo.count_by_status)
-            hold = await hand(repo, repo.hold)
-        except StoreError:
-            return _unwell("store_unavailable", known)
-        held = agents.pop(Status.HELD)
-        if repo.guard is not None:
-            known["guard"] = _guard_health(held, hold).model_dump(mode="json")
-            agents[Status.HELD] = held
-        known["agents"] = {str(status): count for status, count in agents.items()}
-        if not writes(repo):
-            return _unwell("store_unavailable", known)
-        if leases is not None and leases.overdue:
-            return _unwell("leases_stopped", known)
-        if swept is not None and swept.overdue:
-            return _unwell("sweep_overdue", known)
-        healthy = Health(status="ok", **known)
+        if reports.insecure:
+            known["insecure"] = True
+        wrong = await _look(repo, known)
+        if wrong is None and leases is not None and leases.overdue:
+            wrong = "leases_stopped"
+        if wrong is None and swept is not None and swept.overdue:
+            wrong = "sweep_overdue"
+        told = known if caller.reads else {}
+        if wrong is not None:
+            return _unwell(wrong, told)
+        healthy = Health(status="ok", **told)
         return json_response(healthy.model_dump_json(exclude_unset=True))
+
+
+async def _look(repo: AgentRegistryRepository, known: dict[str, Any]) -> str | None:
+    """Add what the store knows to `known`; return what is wrong with it, if so."""
+    try:
+        agents = await hand(repo, repo.count_by_status)
+        hold = await hand(repo, repo.hold)
+    except StoreError:
+        return "store_unavailable"
+    held = agents.pop(Status.HELD)
+    if repo.guard is not None:
+        known["guard"] = _guard_health(held, hold).model_dump(mode="json")
+        agents[Status.HELD] = held
+    known["agents"] = {str(status): count for status, count in agents.items()}
+    return None if writes(repo) else "store_unavailable"
 
 
 def _guard_health(held: int, hold: Hold | None) -> GuardHealth:

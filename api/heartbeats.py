@@ -6,6 +6,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from api import describe
+from api.access import CallerOf
 from api.beats import HeartbeatGatherer
 from api.body import has_body
 from api.errors import agent_not_found, invalid
@@ -31,19 +32,23 @@ def install(
 
     # The lane in front of the application answers most of these: see api.lane.
     @app.post("/agents/{agent_id}/heartbeat", **describe.HEARTBEAT)
-    async def heartbeat(agent_id: AgentId, request: Request) -> Response:
+    async def heartbeat(
+        agent_id: AgentId, request: Request, caller: CallerOf
+    ) -> Response:
         """Renew an agent's lease; unknown agents are told to register again."""
         if await has_body(request):
             raise invalid("", "a heartbeat has no body")
         if not is_agent_id(agent_id):
             raise agent_not_found()
-        lease = await beats.renew(agent_id)
+        caller.require([agent_id])
+        lease = await beats.renew(agent_id, caller.owner)
         return json_response(HeartbeatAnswer.render(agent_id, lease))
 
     @app.post("/agents/heartbeats", **describe.BULK_HEARTBEAT)
-    async def bulk_heartbeat(bulk: BulkHeartbeat) -> Response:
+    async def bulk_heartbeat(bulk: BulkHeartbeat, caller: CallerOf) -> Response:
         """Renew the leases of many agents at once, all or none."""
-        unknown = await hand(repo, repo.renew_all, bulk.agent_ids)
+        caller.require(bulk.agent_ids)
+        unknown = await hand(repo, repo.renew_all, bulk.agent_ids, caller.owner)
         renewed = len(set(bulk.agent_ids)) - len(unknown)
         heard(renewed, len(unknown))
         answer = BulkHeartbeatAnswer(renewed=renewed, unknown=unknown)

@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access import Authority
 from api.beats import HeartbeatGatherer
 from api.body import MAX_BODY_BYTES, parse_json
-from api.errors import ProblemError, problem_of, problem_response
+from api.errors import ProblemError, Refused, answer, problem_response
 from api.grammar import AGENT_ID
 from api.models import AgentRegistrationRequest, HeartbeatAnswer
 from api.registering import Registrar
@@ -28,9 +29,17 @@ _BODY = (b"content-length", b"transfer-encoding")
 class HeartbeatLane:
     """Answers `POST /agents/{agent_id}/heartbeat` when nothing about it is unusual."""
 
-    def __init__(self, app: ASGIApp, beats: HeartbeatGatherer) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        beats: HeartbeatGatherer,
+        authority: Authority,
+        refused: Refused,
+    ) -> None:
         self._app = app
         self._beats = beats
+        self._authority = authority
+        self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a plain heartbeat; hand everything else to the application."""
@@ -39,9 +48,11 @@ class HeartbeatLane:
             await self._app(scope, receive, send)
             return
         try:
-            lease = await self._beats.renew(agent_id)
+            caller = self._authority.authorize(scope, "heartbeat")
+            caller.require([agent_id])
+            lease = await self._beats.renew(agent_id, caller.owner)
         except Exception as error:  # noqa: BLE001 - raised again where it is a fault
-            await _answer_error(error, scope, receive, send)
+            await _answer_error(error, self._refused, scope, receive, send)
             return
         body = HeartbeatAnswer.render(agent_id, lease)
         await send(
@@ -60,38 +71,45 @@ class HeartbeatLane:
 class RegistrationLane:
     """Answers `POST /agents/register` when its request is plain and right."""
 
-    def __init__(self, app: ASGIApp, registrar: Registrar) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        registrar: Registrar,
+        authority: Authority,
+        refused: Refused,
+    ) -> None:
         self._app = app
         self._registrar = registrar
+        self._authority = authority
+        self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a plain registration; hand everything else to the application."""
         if not _plain_registration(scope):
             await self._app(scope, receive, send)
             return
-        received = [await receive()]
-        while received[-1].get("more_body"):
-            received.append(await receive())
-        registration = _registration(received)
+        try:
+            # Before a byte of the body is read.
+            caller = self._authority.authorize(scope, "register")
+            received = await _received(receive)
+            registration = _registration(received)
+            if registration is not None:
+                response = await self._registrar.register(registration, caller)
+        except Exception as error:  # noqa: BLE001 - raised again where it is a fault
+            await _answer_error(error, self._refused, scope, receive, send)
+            return
         if registration is None:
             await self._app(scope, _again(received, receive), send)
-            return
-        try:
-            response = await self._registrar.register(registration)
-        except Exception as error:  # noqa: BLE001 - raised again where it is a fault
-            await _answer_error(error, scope, receive, send)
-            return
-        await response(scope, receive, send)
+        else:
+            await response(scope, receive, send)
 
 
 async def _answer_error(
-    error: Exception, scope: Scope, receive: Receive, send: Send
+    error: Exception, refused: Refused, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Answer with the problem of an error; raise again what nobody foresaw."""
-    if isinstance(error, ProblemError):
-        await problem_response(error)(scope, receive, send)
-    elif isinstance(error, StoreError):
-        await problem_of(error)(scope, receive, send)
+    if isinstance(error, ProblemError | StoreError):
+        await answer(error, scope, refused)(scope, receive, send)
     else:
         failure = problem_response(ProblemError(500, "internal_error"))
         await failure(scope, receive, send)
@@ -126,6 +144,14 @@ def _plain_registration(scope: Scope) -> bool:
         and len(length) <= len(str(MAX_BODY_BYTES))
         and int(length) <= MAX_BODY_BYTES
     )
+
+
+async def _received(receive: Receive) -> list[Message]:
+    """Receive a request to its end; its length was announced, and is bounded."""
+    received = [await receive()]
+    while received[-1].get("more_body"):
+        received.append(await receive())
+    return received
 
 
 def _registration(received: list[Message]) -> AgentRegistrationRequest | None:

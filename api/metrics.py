@@ -1,5 +1,6 @@
 """`GET /metrics`: what one application counts, and how it stands, for Prometheus."""
 
+import enum
 from collections.abc import Iterable
 from itertools import chain
 
@@ -17,12 +18,22 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from api import describe, gauges
+from api.errors import REFUSALS
 from api.handover import hand
 from api.health import Reports, writes
 from store import AgentRegistryRepository, Outcome, Registration, StoreError
 
 _BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 _SWEEP_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class ClosingCause(enum.StrEnum):
+    """Why a connection was closed before its client was done."""
+
+    LATE = "late"
+    CROWDED = "crowded"
+    SLOW_READER = "slow_reader"
+    BROKEN = "broken"
 
 
 class Metrics:
@@ -64,9 +75,19 @@ class Metrics:
         )
         self._refusals = Counter(
             f"{gauges.NAMESPACE}_refused_answers",
-            "Requests that were answered with 503 overloaded.",
+            "Requests that were kept out, by the code of their problem.",
+            ["code"],
             registry=registry,
         )
+        for code in REFUSALS:
+            self._refusals.labels(code)
+        closings = Counter(
+            f"{gauges.NAMESPACE}_connections_closed",
+            "Connections that were closed before their clients were done, by cause.",
+            ["cause"],
+            registry=registry,
+        )
+        self._closings = {cause: closings.labels(cause) for cause in ClosingCause}
         self._sweeps = Histogram(
             f"{gauges.NAMESPACE}_sweep_duration_seconds",
             "How long the sweeps took that succeeded.",
@@ -91,9 +112,13 @@ class Metrics:
         """Count an agent that was removed by a call."""
         self._deregistrations.inc()
 
-    def refused(self) -> None:
-        """Count a request that was refused because there are too many."""
-        self._refusals.inc()
+    def refused(self, code: str) -> None:
+        """Count a request that was kept out."""
+        self._refusals.labels(code).inc()
+
+    def closed(self, cause: ClosingCause) -> None:
+        """Count a connection that was closed for a cause."""
+        self._closings[cause].inc()
 
     def swept(self, seconds: float) -> None:
         """Count a sweep that took so long."""

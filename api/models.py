@@ -10,10 +10,13 @@ from starlette.responses import Response
 
 from api.grammar import (
     AGENT_ID_PATTERN,
+    HOST_SCHEMA,
     MAX_BULK_HEARTBEATS,
     MAX_HOST_LENGTH,
     MAX_METADATA_BYTES,
     MAX_METADATA_KEYS,
+    METADATA_SCHEMA,
+    NAME_SCHEMA,
     AgentId,
     Instant,
     check_host,
@@ -67,17 +70,18 @@ class AgentRegistrationRequest(BaseModel):
         min_length=1,
         max_length=256,
         description="What: shared by all agents that do the same work.",
+        json_schema_extra=NAME_SCHEMA,
     )
     host: Annotated[str, AfterValidator(check_host)] = Field(
         min_length=1,
         max_length=MAX_HOST_LENGTH,
         description="Where: a DNS name or an IP address. Never connected to.",
+        json_schema_extra=HOST_SCHEMA,
     )
     port: int = Field(ge=1, le=65535)
     ttl_seconds: int = Field(
         default=60,
         # The registry's own bounds are checked, and told, where they are known.
-        json_schema_extra={"minimum": 1},
         description="Seconds the lease lasts after each heartbeat. The registry's "
         "configuration sets the default and the bounds.",
     )
@@ -85,6 +89,7 @@ class AgentRegistrationRequest(BaseModel):
         default={},
         description="Whatever the agent says of itself: at most "
         f"{MAX_METADATA_BYTES} bytes, {MAX_METADATA_KEYS} keys, 20 levels.",
+        json_schema_extra=METADATA_SCHEMA,
     )
 
 

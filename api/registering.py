@@ -1,10 +1,11 @@
 """What registering is, whichever way the request came in."""
 
-import logging
 from collections.abc import Callable, Sequence
 
 from fastapi.responses import Response
 
+from api import audit
+from api.access import Caller
 from api.errors import invalid
 from api.gathering import Gatherer
 from api.models import (
@@ -13,9 +14,14 @@ from api.models import (
     TtlLimits,
     json_response,
 )
-from store import AgentRecord, AgentRegistryRepository, Outcome, Registration
-
-log = logging.getLogger(__name__)
+from api.throttle import Throttle
+from store import (
+    AgentRecord,
+    AgentRegistryRepository,
+    Outcome,
+    Registration,
+    StoreError,
+)
 
 
 class Registrar:
@@ -25,6 +31,7 @@ class Registrar:
         repo: the store that registers.
         ttl: the TTLs that are granted.
         registered: told of each batch that was stored.
+        throttle: how often each owner may register; None lets all.
     """
 
     def __init__(
@@ -32,32 +39,34 @@ class Registrar:
         repo: AgentRegistryRepository,
         ttl: TtlLimits,
         registered: Callable[[Sequence[Registration]], None] = lambda _batch: None,
+        throttle: Throttle | None = None,
     ) -> None:
         self._registered = registered
         self._repo = repo
         self._ttl = ttl
-        self._gatherer: Gatherer[AgentRecord, list[Registration], Registration] = (
-            Gatherer(
-                lambda records: repo.submit(repo.register_all, records),
-                self._each,
-            )
+        self._throttle = throttle
+        self._gatherer: Gatherer[
+            AgentRecord, list[Registration | StoreError], Registration
+        ] = Gatherer(
+            lambda records: repo.submit(repo.register_all, records), self._each
         )
 
-    async def register(self, registration: AgentRegistrationRequest) -> Response:
-        """Register an agent, and answer.
+    async def register(
+        self, registration: AgentRegistrationRequest, caller: Caller
+    ) -> Response:
+        """Register an agent on behalf of a caller, and answer.
 
         Raises:
-            ProblemError: 422 when the TTL is out of bounds.
+            ProblemError: 403 when the caller may not; 422 when the TTL is out of
+                bounds; 429 when the caller registers too often.
             StoreError: what the repository raises.
         """
-        wanted = self._record(registration)
+        caller.require([registration.agent_id])
+        wanted = self._record(registration, caller.owner)
+        if self._throttle is not None and caller.owner:
+            self._throttle.take(caller.owner)
         done = await self._gatherer.join(wanted)
-        log.info(
-            "Agent %s registered: %s",
-            wanted.agent_id,
-            done.outcome,
-            extra={"action": "agent_registered", "agent_id": wanted.agent_id},
-        )
+        audit.registered(caller, wanted.agent_id, done.outcome)
         body = RegistrationAnswer.render(done, self._repo.now())
         if done.outcome is Outcome.CREATED:
             location = {"Location": f"/agents/{wanted.agent_id}"}
@@ -65,13 +74,15 @@ class Registrar:
         return json_response(body)
 
     def _each(
-        self, _wanted: list[AgentRecord], registrations: list[Registration]
-    ) -> list[Registration]:
+        self, _wanted: list[AgentRecord], done: list[Registration | StoreError]
+    ) -> list[Registration | StoreError]:
         """Return what each registration of a batch is answered."""
-        self._registered(registrations)
-        return registrations
+        self._registered([one for one in done if isinstance(one, Registration)])
+        return done
 
-    def _record(self, registration: AgentRegistrationRequest) -> AgentRecord:
+    def _record(
+        self, registration: AgentRegistrationRequest, owner: str
+    ) -> AgentRecord:
         ttl_seconds = registration.ttl_seconds
         if "ttl_seconds" not in registration.model_fields_set:
             ttl_seconds = self._ttl.default_seconds
@@ -85,4 +96,5 @@ class Registrar:
             port=registration.port,
             ttl_seconds=ttl_seconds,
             metadata=registration.metadata,
+            owner=owner,
         )

@@ -4,16 +4,17 @@ import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 # FastAPI imports this as the first route is added, which fails while a test has
 # frozen the clock: imported here, an application can be built at any time.
 import pydantic.v1  # noqa: F401
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import (
     agents,
+    audit,
     describe,
     discovery,
     docs,
@@ -23,14 +24,16 @@ from api import (
     heartbeats,
     metrics,
 )
+from api.access import Authority, guarded_routes
 from api.beats import HeartbeatGatherer
-from api.body import StrictRoute
+from api.errors import Refused
 from api.gathering import Backlog
 from api.health import LeaseTimeHealth, Reports, SweepHealth
 from api.lane import HeartbeatLane, RegistrationLane
 from api.metrics import Metrics
 from api.models import TtlLimits
 from api.registering import Registrar
+from api.throttle import Throttle
 from store import AgentRegistryRepository, RegistryDatabase, create_storage_backend
 
 _DESCRIPTION = """
@@ -52,6 +55,18 @@ def wall_time() -> LeaseTimeHealth | None:
     return None
 
 
+class Security(NamedTuple):
+    """Who is let in, and what the registry shows of itself."""
+
+    authority: Authority = Authority()
+    #: How often each owner may register; None: as often as it likes.
+    throttle: Throttle | None = None
+    #: Whether other machines are listened to without authentication or TLS.
+    insecure: bool = False
+    #: Whether `/docs` and `/openapi.json` are served.
+    docs: bool = True
+
+
 class AgentRegistryServer:
     """Serves one registry over HTTP.
 
@@ -65,6 +80,7 @@ class AgentRegistryServer:
         metrics: where the application counts; given by whoever counts there too,
             for one application alone.
         backlog: knows how long the oldest heartbeat waits, for whoever asks.
+        security: who is let in; everybody, by default.
         lifespan: what runs around serving, where the ASGI server has a lifespan.
     """
 
@@ -78,6 +94,7 @@ class AgentRegistryServer:
         lease_time: Callable[[], LeaseTimeHealth | None] = wall_time,
         metrics: Metrics | None = None,
         backlog: Backlog | None = None,
+        security: Security = Security(),  # noqa: B008 - immutable
         lifespan: Lifespan | None = None,
     ) -> None:
         if repo is None:
@@ -89,40 +106,53 @@ class AgentRegistryServer:
         self._lease_time = lease_time
         self._metrics = metrics
         self._backlog = backlog
+        self._security = security
         self._lifespan = lifespan
 
     def create_app(self) -> FastAPI:
         """Return an application that serves the registry; opens nothing yet."""
         started = time.monotonic()
+        security = self._security
         reports = Reports(
-            lambda: time.monotonic() - started, self._sweep, self._lease_time
+            lambda: time.monotonic() - started,
+            self._sweep,
+            self._lease_time,
+            security.insecure,
         )
         counted = self._metrics or Metrics()
+
+        def refused(scope: Scope, code: str) -> None:
+            counted.refused(code)
+            audit.refused(scope, code)
+
         beats = HeartbeatGatherer(self._repo, counted.heard, self._backlog)
-        registrar = Registrar(self._repo, self._ttl, counted.registered)
+        registrar = Registrar(
+            self._repo, self._ttl, counted.registered, security.throttle
+        )
         app = _Application(
-            beats,
-            registrar,
+            lambda behind: _lanes(behind, beats, registrar, security, refused),
             title="agent-registry",
             version=_version(),
             summary="Which agents are alive, and where.",
             description=_DESCRIPTION,
             license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            openapi_url=None,
             docs_url=None,
             redoc_url=None,
             redirect_slashes=False,
             lifespan=self._lifespan,
         )
-        app.router.route_class = StrictRoute
-        errors.install(app, refused=counted.refused)
+        app.router.route_class = guarded_routes(security.authority)
+        errors.install(app, refused=refused)
         agents.install(app, self._repo, registrar, deregistered=counted.deregistered)
         heartbeats.install(app, self._repo, beats, heard=counted.heard)
         discovery.install(app, self._repo)
         health.install(app, self._repo, reports)
         metrics.install(app, self._repo, counted, reports)
         guard.install(app, self._repo)
-        docs.install(app)
-        describe.install(app)
+        if security.docs:
+            docs.install(app)
+        describe.install(app, self._ttl, for_everybody=security.authority.open)
         return app
 
 
@@ -131,18 +161,27 @@ class _Application(FastAPI):
 
     def __init__(
         self,
-        beats: HeartbeatGatherer,
-        registrar: Registrar,
+        lanes: Callable[[ASGIApp], ASGIApp],
         **options: Any,  # noqa: ANN401 - FastAPI's own
     ) -> None:
         super().__init__(**options)
         # Outside of all middleware, also of what is added later.
-        behind = RegistrationLane(super().__call__, registrar)
-        self.lanes = HeartbeatLane(behind, beats)
+        self.lanes = lanes(super().__call__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, by a lane or by FastAPI."""
         await self.lanes(scope, receive, send)
+
+
+def _lanes(
+    behind: ASGIApp,
+    beats: HeartbeatGatherer,
+    registrar: Registrar,
+    security: Security,
+    refused: Refused,
+) -> ASGIApp:
+    registrations = RegistrationLane(behind, registrar, security.authority, refused)
+    return HeartbeatLane(registrations, beats, security.authority, refused)
 
 
 def _closing(database: RegistryDatabase) -> Lifespan:

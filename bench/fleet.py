@@ -47,7 +47,10 @@ def request(method: str, path: str, body: object = None, *, headers: str = "") -
         headers += "content-type: application/json\r\n"
     if content or method == "PUT":
         headers += f"content-length: {len(content)}\r\n"
-    return f"{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n".encode() + content
+    return (
+        f"{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n".encode()
+        + content
+    )
 
 
 def heartbeats(agent_ids: Iterable[str], *, headers: str = "") -> list[bytes]:

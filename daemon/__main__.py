@@ -93,7 +93,7 @@ def _run(
 
 
 def _serve(config: Config) -> None:
-    configure_logging(config.log.level, config.log.format)
+    configure_logging(config.log.level, config.log.format, config.log.lines_per_minute)
     failpoints.arm(os.environ.get("AGENTREG_FAIL", ""))
     daemon = RegistryDaemon(config)
     for signal_number in (signal.SIGTERM, signal.SIGINT):

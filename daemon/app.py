@@ -20,11 +20,13 @@ from api.server import Lifespan
 from daemon.backups import BackupJob
 from daemon.cleanups import CleanUps
 from daemon.config import Config
+from daemon.connections import Limits
 from daemon.expiry import ExpirySweep
+from daemon.head import Trust
 from daemon.intake import CallOnLoop, Intake
 from daemon.lease_clock import Cause, LeaseClock
 from daemon.lease_keeper import LeaseKeeper
-from daemon.listener import HttpListener, bind
+from daemon.listener import HttpListener, bind, url_of
 from daemon.lock import DaemonLock, LockHeld
 from daemon.scheduler import (
     BACKUP_JOB,
@@ -34,7 +36,12 @@ from daemon.scheduler import (
     every,
     replan,
 )
-from daemon.systemd import Notifier, Watchdog
+from daemon.systemd import (
+    Notifier,
+    PassedSocketUnusable,
+    Watchdog,
+    passed_socket,
+)
 from store import Storage, StoreUnavailable, StoreUnusable, create_storage_backend
 
 log = logging.getLogger(__name__)
@@ -65,6 +72,7 @@ class RegistryDaemon:
         notifier: tells systemd.
         lease_clock: judges leases, and its wall clock stamps; given by tests that
             step its clocks.
+        take_passed: takes the socket that systemd passed; None: there is none.
     """
 
     def __init__(
@@ -72,8 +80,10 @@ class RegistryDaemon:
         config: Config,
         notifier: Notifier | None = None,
         lease_clock: LeaseClock | None = None,
+        take_passed: Callable[[], socket.socket | None] = passed_socket,
     ) -> None:
         self._config = config
+        self._take_passed = take_passed
         self._notifier = notifier or Notifier()
         self._lease_clock = lease_clock or LeaseClock()
         self._storage = _storage(config, self._lease_clock)
@@ -85,8 +95,9 @@ class RegistryDaemon:
         self._cleanups = CleanUps()
         self._over = threading.Event()
         self._died = False
-        #: Where the daemon listens, once started: host and port.
+        #: Where the daemon listens, once started: host and port, or a path and 0.
         self.address: tuple[str, int] = (config.server.host, config.server.port)
+        self._url = ""
 
     def start(self) -> None:
         """Start serving; returns once requests are answered.
@@ -139,9 +150,28 @@ class RegistryDaemon:
         return self._server(lifespan=lifespan).create_app()
 
     def _bind(self) -> socket.socket:
+        try:
+            bound = self._take_passed()
+        except PassedSocketUnusable as error:
+            raise StartupFailed(f"{error} (the socket unit)", lasting=True) from error
+        if bound is None:
+            bound = self._bind_configured()
+        else:
+            log.info(
+                "Serving the socket that systemd passed; server.host and server.port "
+                "do not count",
+                extra={"action": "socket_passed"},
+            )
+        self._cleanups.push("socket", bound.close)
+        self._url = url_of(bound)
+        name = bound.getsockname()
+        self.address = name[:2] if isinstance(name, tuple) else (os.fsdecode(name), 0)
+        return bound
+
+    def _bind_configured(self) -> socket.socket:
         server = self._config.server
         try:
-            bound = bind(server.host, server.port)
+            return bind(server.host, server.port)
         except OSError as error:
             reason = error.strerror or str(error)
             raise StartupFailed(
@@ -149,9 +179,6 @@ class RegistryDaemon:
                 "(server.host, server.port)",
                 lasting=False,
             ) from error
-        self._cleanups.push("socket", bound.close)
-        self.address = bound.getsockname()[:2]
-        return bound
 
     def _open_store(self) -> None:
         database = self._storage.database
@@ -210,11 +237,19 @@ class RegistryDaemon:
             every(self._scheduler, backup.interval_seconds, BACKUP_JOB, job.run)
 
     def _serve(self, bound: socket.socket) -> HttpListener:
+        server = self._config.server
         listener = HttpListener(
             self._server().create_app(),
             bound,
-            keep_alive_seconds=self._config.server.keep_alive_seconds,
-            drain_seconds=self._config.server.drain_seconds,
+            limits=Limits(
+                keep_alive_seconds=server.keep_alive_seconds,
+                drain_seconds=server.drain_seconds,
+                **self._config.limits.model_dump(),
+            ),
+            trust=Trust(
+                (server.host, *server.allowed_hosts), tuple(server.trusted_proxies)
+            ),
+            closed=self._metrics.closed,
             on_death=self._serving_died,
         )
         listener.start()
@@ -243,11 +278,9 @@ class RegistryDaemon:
     def _announce(self) -> None:
         self._notifier.ready()
         self._cleanups.push("readiness", self._notifier.stopping)
-        host, port = self.address
         log.info(
-            "Ready on http://%s:%d, pid %d, agents in %s",
-            f"[{host}]" if ":" in host else host,
-            port,
+            "Ready on %s, pid %d, agents in %s",
+            self._url,
             os.getpid(),
             self._storage.database.location,
             extra={"action": "ready"},

@@ -17,6 +17,6 @@ def __getattr__(name: str) -> FastAPI:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     config = load_config()
-    configure_logging(config.log.level, config.log.format)
+    configure_logging(config.log.level, config.log.format, config.log.lines_per_minute)
     built = globals()["app"] = RegistryDaemon(config).create_asgi_app()
     return built

@@ -3,13 +3,15 @@
 `config.toml` in the repository's root shows every key with its default.
 """
 
+import ipaddress
 import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -27,7 +29,10 @@ from store import GuardRules
 
 PREFIX = "AGENT_REGISTRY_"
 #: Variables with our prefix that are no keys: the file's name, and the clients' own.
-_NO_KEYS = {f"{PREFIX}CONFIG", f"{PREFIX}URL", f"{PREFIX}TOKEN"}
+_NO_KEYS = {
+    f"{PREFIX}{name}"
+    for name in ("CONFIG", "URL", "TOKEN", "CA_FILE", "CERT_FILE", "KEY_FILE")
+}
 _DEFAULT_FILE = Path("config.toml")
 
 
@@ -35,17 +40,39 @@ class ConfigError(Exception):
     """The configuration cannot be used; the text names the key and its source."""
 
 
+def _is_address_or_network(text: str) -> str:
+    ipaddress.ip_network(text, strict=False)
+    return text
+
+
+#: A name as it stands in the header Host, without a port.
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
+AddressOrNetwork = Annotated[str, AfterValidator(_is_address_or_network)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ServerConfig(_Section):
-    """Where the registry listens, and for how long it keeps and drains."""
+    """Where the registry listens, under which names, and whom it believes."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8790, ge=0, le=65_535)
     keep_alive_seconds: PositiveInt = 75
     drain_seconds: PositiveInt = 10
+    allowed_hosts: list[HostName] = []
+    trusted_proxies: list[AddressOrNetwork] = []
+
+
+class LimitsConfig(_Section):
+    """What a connection may take, and how many may owe a request."""
+
+    request_seconds: float = Field(default=10, gt=0, le=3600)
+    response_seconds: float = Field(default=30, gt=0, le=3600)
+    header_bytes: int = Field(default=16_384, ge=1024, le=1_048_576)
+    unfinished_requests: PositiveInt = 8_000
+    unfinished_requests_per_peer: PositiveInt = 3_000
 
 
 class StoreConfig(_Section):
@@ -105,6 +132,7 @@ class LogConfig(_Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "json", "journald"] = "auto"
+    lines_per_minute: PositiveInt = 600
 
 
 class Config(BaseSettings):
@@ -118,6 +146,7 @@ class Config(BaseSettings):
     )
 
     server: ServerConfig = ServerConfig()
+    limits: LimitsConfig = LimitsConfig()
     store: StoreConfig = StoreConfig()
     leases: LeasesConfig = LeasesConfig()
     guard: GuardConfig = GuardConfig()

@@ -1,10 +1,18 @@
-"""How log lines look: for a terminal, for programs, or for the journal."""
+"""How log lines look, for a terminal, programs or the journal; and how many there are.
+
+Whoever can make the daemon say something could fill a disk with it. So lines are
+counted by their kind, and what exceeds a number a minute is only counted.
+"""
 
 import datetime as dt
 import json
 import logging
 import os
 import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
 from typing import Literal
 
 #: Loggers of libraries that speak at info of what our own lines already tell.
@@ -23,12 +31,25 @@ _JOURNALD_LEVELS = (
 )
 
 
+#: Kinds of lines that are counted apart; a library may put anything into its own.
+_KINDS = 100
+_MINUTE_SECONDS = 60
+
+log = logging.getLogger(__name__)
+
+
 def configure_logging(
-    level: str, line_format: Literal["auto", "text", "json", "journald"]
+    level: str,
+    line_format: Literal["auto", "text", "json", "journald"],
+    lines_per_minute: int = 600,
 ) -> None:
     """Send every log record to standard error, in lines of this format.
 
-    "auto" is "journald" where systemd reads standard error, else "text".
+    Args:
+        level: what is below it is not told.
+        line_format: "auto" is "journald" where systemd reads standard error, else
+            "text".
+        lines_per_minute: so many lines of one kind are told in a minute.
     """
     if line_format == "auto":
         line_format = "journald" if "JOURNAL_STREAM" in os.environ else "text"
@@ -36,6 +57,7 @@ def configure_logging(
     handler.setFormatter(
         {"text": TextLines, "json": JsonLines, "journald": JournaldLines}[line_format]()
     )
+    handler.addFilter(LineLimit(lines_per_minute))
     # No line tells its caller, process or thread: finding them out takes a third of
     # what a line costs (the "Optimization" section of Python's logging).
     logging._srcfile = None  # noqa: SLF001
@@ -44,6 +66,70 @@ def configure_logging(
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class LineLimit(logging.Filter):
+    """Lets so many lines of a kind pass in a minute; tells how many it kept back.
+
+    A line's kind is its `action`, else its logger and sentence. Critical lines
+    always pass, and so does what a known `principal` did: its quota bounds that.
+    May be asked from any thread.
+
+    Args:
+        lines_per_minute: of one kind.
+        monotonic: the clock.
+    """
+
+    def __init__(
+        self,
+        lines_per_minute: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._most = lines_per_minute
+        self._now = monotonic
+        self._lock = threading.Lock()
+        self._seen: Counter[str] = Counter()
+        self._over_at = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the line passes; before it, what the last minute kept back."""
+        with self._lock:
+            dropped = self._turn() if self._now() >= self._over_at else {}
+            passes = _always_passes(record) or self._count(record)
+        if dropped:
+            _tell_dropped(dropped)
+        return passes
+
+    def _turn(self) -> dict[str, int]:
+        """Begin a minute; return what was kept back in the last one, by kind."""
+        seen, self._seen = self._seen, Counter()
+        self._over_at = self._now() + _MINUTE_SECONDS
+        return {
+            kind: count - self._most
+            for kind, count in seen.items()
+            if count > self._most
+        }
+
+    def _count(self, record: logging.LogRecord) -> bool:
+        kind = getattr(record, "action", None) or f"{record.name}: {record.msg}"
+        if kind not in self._seen and len(self._seen) >= _KINDS:
+            kind = "others"
+        self._seen[kind] += 1
+        return self._seen[kind] <= self._most
+
+
+def _always_passes(record: logging.LogRecord) -> bool:
+    known = bool(getattr(record, "principal", "")) and not hasattr(record, "refused")
+    return known or record.levelno >= logging.CRITICAL
+
+
+def _tell_dropped(dropped: dict[str, int]) -> None:
+    log.warning(
+        "Lines were not told: %s",
+        ", ".join(f"{count} of {kind}" for kind, count in dropped.items()),
+        extra={"action": "log_dropped", "dropped": dropped},
+    )
 
 
 class TextLines(logging.Formatter):

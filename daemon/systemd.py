@@ -1,8 +1,47 @@
-"""What systemd is told: ready, stopping, and still alive (sd_notify(3))."""
+"""What systemd is told (sd_notify(3)), and the socket it passes (sd_listen_fds(3))."""
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
+
+#: SD_LISTEN_FDS_START: the descriptors that are passed begin here.
+_FIRST_PASSED = 3
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+
+
+class PassedSocketUnusable(Exception):
+    """What a socket unit passed cannot be served; the text says why."""
+
+
+def passed_socket(
+    environ: MutableMapping[str, str] = os.environ, first: int = _FIRST_PASSED
+) -> socket.socket | None:
+    """Take the socket that a socket unit passed to this very process, if any.
+
+    It listens already, and is the caller's to close: systemd keeps a copy. The
+    variables that tell of it are removed, so that no child takes it for its own.
+
+    Raises:
+        PassedSocketUnusable: there are several, or it is none to accept streams from.
+    """
+    pid, count, _ = (
+        environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+    )
+    if pid != str(os.getpid()) or count in {"", "0"}:
+        return None
+    if count != "1":
+        raise PassedSocketUnusable(f"{count} sockets were passed, only one is served")
+    try:
+        passed = socket.socket(fileno=first)
+    except OSError as error:
+        raise PassedSocketUnusable("what was passed is no socket") from error
+    passed.set_inheritable(False)
+    listens = passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    streams = passed.type == socket.SOCK_STREAM and passed.family in _FAMILIES
+    if not (listens and streams):
+        passed.close()
+        raise PassedSocketUnusable("the socket that was passed listens for no streams")
+    return passed
 
 
 class Notifier:

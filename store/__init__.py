@@ -15,7 +15,10 @@ from store.base import (
     AgentRegistryRepository,
     AgentView,
     Lease,
+    NotOwner,
+    QuotaExceeded,
     RegistryDatabase,
+    Renewal,
     StoreError,
     StoreFull,
     StoreUnavailable,
@@ -27,6 +30,7 @@ from store.connections import SqliteRegistryDatabase
 from store.figures import Distribution, Figures
 from store.guard import GuardRules, Hold
 from store.models import AgentRecord
+from store.quota import Quota
 from store.rearming import Listening
 from store.registration import Outcome, Registration
 from store.sqlite import SqliteAgentRegistryRepository
@@ -46,9 +50,13 @@ __all__ = [
     "Lease",
     "LeaseTime",
     "Listening",
+    "NotOwner",
     "Outcome",
+    "Quota",
+    "QuotaExceeded",
     "Registration",
     "RegistryDatabase",
+    "Renewal",
     "SqliteAgentRegistryRepository",
     "SqliteRegistryDatabase",
     "Storage",
@@ -80,6 +88,7 @@ def create_storage_backend(  # noqa: PLR0913 - each a choice of its own
     clock: Clock = utcnow,
     lease_time: LeaseTime | None = None,
     guard: GuardRules | None = None,
+    quota: Quota = Quota(),  # noqa: B008 - immutable
 ) -> Storage:
     """Return the store that `url` names; nothing is opened before its first use.
 
@@ -93,6 +102,7 @@ def create_storage_backend(  # noqa: PLR0913 - each a choice of its own
         clock: stamps what happens.
         lease_time: judges leases; without it, `clock` does.
         guard: when to hold agents that expire together; without it, never.
+        quota: how many agents there may be.
 
     Raises:
         StoreUnusable: no store can be made of this URL.
@@ -111,6 +121,6 @@ def create_storage_backend(  # noqa: PLR0913 - each a choice of its own
         reserve_bytes=reserve_bytes,
     )
     agents = SqliteAgentRegistryRepository(
-        database, clock=clock, lease_time=lease_time, guard=guard
+        database, clock=clock, lease_time=lease_time, guard=guard, quota=quota
     )
     return Storage(agents, database)

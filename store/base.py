@@ -43,6 +43,14 @@ class StoreUnusable(StoreError):
     """The database is not one this program may use; only an operator can mend it."""
 
 
+class NotOwner(StoreError):
+    """The agent belongs to somebody else; nothing was changed."""
+
+
+class QuotaExceeded(StoreError):
+    """There may be no more agents, in all or of this owner; those there are live on."""
+
+
 class AgentFilter(NamedTuple):
     """Which agents a listing shows; a field that is None filters nothing."""
 
@@ -68,6 +76,14 @@ class Lease(NamedTuple):
 
     expires_at: datetime
     ttl_seconds: int
+
+
+class Renewal(NamedTuple):
+    """What heartbeats on behalf of one owner did; who is in neither is unknown."""
+
+    leases: dict[str, Lease]
+    #: Ids of agents that belong to somebody else.
+    foreign: frozenset[str] = frozenset()
 
 
 class AgentView(NamedTuple):
@@ -184,6 +200,8 @@ class AgentRegistryRepository(abc.ABC):
     Every method is synchronous, atomic, and safe to call from any thread; when a
     writing method returns, its change is committed. Each reads the clock at most
     once. Any of them may raise `StoreUnavailable`, having changed nothing.
+    `owner` is on whose behalf a change is made; empty: of somebody who may change
+    every agent (see `ownership`).
 
     Args:
         clock: stamps what happens.
@@ -253,14 +271,22 @@ class AgentRegistryRepository(abc.ABC):
 
         The record's own instants are ignored. `registered_at` is kept while the
         agent lives; a dead agent that was not swept yet is revived: it starts a
-        new life, as a new one does. Idempotent but for the lease.
+        new life, as a new one does. Idempotent but for the lease. The agent keeps
+        its owner; one that has none gets the record's.
+
+        Raises:
+            NotOwner: the agent belongs to another owner than the record's.
+            QuotaExceeded: it is new, and there may be no more.
         """
 
     @abc.abstractmethod
-    def register_all(self, records: Sequence[AgentRecord]) -> list[Registration]:
-        """Register many as `register` does, one after the other, all or none.
+    def register_all(
+        self, records: Sequence[AgentRecord]
+    ) -> list[Registration | StoreError]:
+        """Register many as `register` does, one after the other, at one instant.
 
-        All at one instant; an agent that is given twice is known the second time.
+        Return what each did, or the error for which it alone was refused. An agent
+        that is given twice is known the second time.
         """
 
     @abc.abstractmethod
@@ -323,12 +349,26 @@ class AgentRegistryRepository(abc.ABC):
         """
 
     @abc.abstractmethod
-    def renew_all(self, agent_ids: Sequence[str]) -> list[str]:
-        """Renew many leases as `update_heartbeats` does; return the unknown ids."""
+    def update_heartbeats_of(
+        self, agent_ids: Mapping[str, Sequence[str]]
+    ) -> dict[str, Renewal]:
+        """Renew as `update_heartbeats` does, by owner those that it may touch."""
 
     @abc.abstractmethod
-    def delete(self, agent_id: str) -> bool:
-        """Remove the agent, dead or alive; tell whether it was there."""
+    def renew_all(self, agent_ids: Sequence[str], owner: str = "") -> list[str]:
+        """Renew many leases as `update_heartbeats` does; return the unknown ids.
+
+        Raises:
+            NotOwner: one of them belongs to somebody else; none was renewed.
+        """
+
+    @abc.abstractmethod
+    def delete(self, agent_id: str, owner: str = "") -> bool:
+        """Remove the agent, dead or alive; tell whether it was there.
+
+        Raises:
+            NotOwner: it belongs to somebody else.
+        """
 
     @abc.abstractmethod
     def delete_expired(self) -> int:

@@ -4,7 +4,15 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from peewee import CharField, Field, FieldAccessor, FloatField, IntegerField, Model
+from peewee import (
+    SQL,
+    CharField,
+    Field,
+    FieldAccessor,
+    FloatField,
+    IntegerField,
+    Model,
+)
 
 from store.clock import utcnow
 from store.leases import deadline, is_expired
@@ -113,6 +121,8 @@ class AgentRecord(Model):
     #: How often its lease was re-armed since the agent was last heard; a re-arm
     #: behind less than a beat interval of listening counts in part.
     rearms = FloatField(default=0)
+    #: The principal whose agent it is; empty where nobody is known by name.
+    owner = CharField(max_length=64, default="")
 
     class Meta:
         """The table."""
@@ -141,6 +151,12 @@ class AgentRecord(Model):
     def is_alive(self, now: datetime | None = None) -> bool:
         """Tell whether the lease is valid at `now`, by default at this moment."""
         return not is_expired(self.expires_at, utcnow() if now is None else now)
+
+
+# For counting what one owner has; where nobody has a name, it costs nothing.
+AgentRecord.add_index(
+    AgentRecord.index(AgentRecord.owner, where=AgentRecord.owner != SQL("''"))
+)
 
 
 class ListeningRecord(Model):

@@ -36,7 +36,8 @@ def register(
 ) -> Registration:
     """Return the row that should stand after `wanted` registers at `now`.
 
-    `wanted` is complete: what it leaves out is gone. Its own instants are ignored.
+    `wanted` is complete: what it leaves out is gone. Its own instants are ignored,
+    and its owner where `known` has one.
     Whether `known` is alive is judged at `lease_now`, by default at `now` too.
     """
     outcome = _outcome(known, wanted, lease_now or now)
@@ -48,6 +49,7 @@ def register(
         last_heartbeat=last_heartbeat,
         registered_at=living.registered_at if living else now,
         expires_at=leases.deadline(last_heartbeat, wanted.ttl_seconds),
+        owner=(known.owner if known else "") or wanted.owner,
     )
     return Registration(outcome, record)
 

@@ -4,7 +4,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
@@ -21,6 +21,10 @@ from store.base import (
     AgentRegistryRepository,
     AgentView,
     Lease,
+    NotOwner,
+    QuotaExceeded,
+    Renewal,
+    StoreError,
     Swept,
 )
 from store.clock import Clock, LeaseTime, utcnow
@@ -29,7 +33,9 @@ from store.figures import Figures
 from store.guard import GuardRules, Hold, Verdict, released
 from store.leases import Status, status
 from store.models import FIELDS, AgentRecord, from_micros, from_row, to_micros, to_row
+from store.ownership import TOUCHES, may_touch
 from store.queries import execute
+from store.quota import Admissions, Quota
 from store.rearming import Listening
 from store.registration import Outcome, Registration
 from store.sweep import TOLD, Chunk, ChunkSize, tell
@@ -43,22 +49,23 @@ T = TypeVar("T")
 _DUE_AT_ONCE = 100_000
 
 # `leases.renewed` and `leases.deadline`.
-_RENEW = """
+_RENEW = f"""
     UPDATE agents
     SET last_heartbeat = max(last_heartbeat, :now),
         expires_at = max(last_heartbeat, :now) + ttl_seconds * 1000000,
         rearms = 0
-    WHERE agent_id IN (SELECT value FROM json_each(:ids))
-"""
+    WHERE agent_id IN (SELECT value FROM json_each(:ids)) AND {TOUCHES}
+"""  # noqa: S608 - constants only
 # Nearly always nobody is dead, which one look into an index shows; else each of the
 # batch is looked up, and not each of the dead, of whom there may be a million.
-_COUNT_DEAD = """
+_COUNT_DEAD = f"""
     SELECT iif(
         EXISTS (SELECT 1 FROM agents WHERE expires_at <= :now),
         (SELECT count(*) FROM agents
-         WHERE agent_id IN (SELECT value FROM json_each(:ids)) AND +expires_at <= :now),
+         WHERE agent_id IN (SELECT value FROM json_each(:ids)) AND +expires_at <= :now
+            AND {TOUCHES}),
         0)
-"""
+"""  # noqa: S608 - constants only
 _REGISTERED = f"""
     SELECT {", ".join(FIELDS)}
     FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
@@ -68,6 +75,7 @@ _KNOWN = """
     SELECT json_group_array(agent_id)
     FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
 """
+_FOREIGN = f"{_KNOWN} AND NOT {TOUCHES}"
 # Oldest first: under a hold, only some of them go.
 _NOTE_DUE = """
     SELECT json_group_array(due) FROM (
@@ -80,7 +88,8 @@ _DUE_UNBEATEN = _NOTE_DUE.format(who=f"NOT {queries.HAS_BEATEN}")
 _DATABASE_BYTES = """
     SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()
 """
-_DELETE = "DELETE FROM agents WHERE agent_id = :id"
+_DELETE = f"DELETE FROM agents WHERE agent_id = :id AND {TOUCHES}"  # noqa: S608
+_IS_THERE = "SELECT 1 FROM agents WHERE agent_id = :id"
 # The deadline is checked again: since the rows were noted, a beat may have been
 # committed.
 _DELETE_DUE = """
@@ -100,9 +109,11 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         clock: Clock = utcnow,
         lease_time: LeaseTime | None = None,
         guard: GuardRules | None = None,
+        quota: Quota = Quota(),  # noqa: B008 - immutable
     ) -> None:
         super().__init__(clock, lease_time=lease_time, guard=guard)
         self._database = database
+        self._admissions = Admissions(database.writing, quota)
         #: Held while a hold and lease time move, or a sweep judges by both.
         self._moving = threading.Lock()
         self._one = queries.text(queries.one(), database.reading)
@@ -139,10 +150,14 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     def register(self, record: AgentRecord) -> Registration:
         """See `AgentRegistryRepository`."""
         (registration,) = self._register([record])
+        if isinstance(registration, StoreError):
+            raise registration
         return registration
 
     @writes(Lane.CHANGE)
-    def register_all(self, records: Sequence[AgentRecord]) -> list[Registration]:
+    def register_all(
+        self, records: Sequence[AgentRecord]
+    ) -> list[Registration | StoreError]:
         """See `AgentRegistryRepository`."""
         return self._register(records)
 
@@ -244,23 +259,37 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         return self._renew(agent_ids)
 
     @writes(Lane.HEARTBEAT)
-    def renew_all(self, agent_ids: Sequence[str]) -> list[str]:
+    def update_heartbeats_of(
+        self, agent_ids: Mapping[str, Sequence[str]]
+    ) -> dict[str, Renewal]:
+        """See `AgentRegistryRepository`."""
+        return {owner: self._renew_of(owner, ids) for owner, ids in agent_ids.items()}
+
+    @writes(Lane.HEARTBEAT)
+    def renew_all(self, agent_ids: Sequence[str], owner: str = "") -> list[str]:
         """See `AgentRegistryRepository`."""
         different = list(dict.fromkeys(agent_ids))
         ids = json.dumps(different)
         now, lease_now = self._instants()
-        self._count_revivals(ids, lease_now)
-        renewing = self._write(_RENEW, {"now": to_micros(now), "ids": ids})
+        values = {"now": to_micros(now), "ids": ids, "owner": owner}
+        self._count_revivals(values, lease_now)
+        renewing = self._write(_RENEW, values)
         if renewing.rowcount == len(different):
             return []
+        if owner and self._foreign(ids, owner):
+            raise NotOwner("one of the agents belongs to somebody else")
         (known,) = self._write(_KNOWN, {"ids": ids}).fetchone()
         found = set(json.loads(known))
         return [agent_id for agent_id in different if agent_id not in found]
 
     @writes(Lane.CHANGE)
-    def delete(self, agent_id: str) -> bool:
+    def delete(self, agent_id: str, owner: str = "") -> bool:
         """See `AgentRegistryRepository`."""
-        return bool(self._write(_DELETE, {"id": agent_id}).rowcount)
+        if self._write(_DELETE, {"id": agent_id, "owner": owner}).rowcount:
+            return True
+        if owner and self._write(_IS_THERE, {"id": agent_id}).fetchone():
+            raise NotOwner(f"{agent_id!r} belongs to somebody else")
+        return False
 
     def delete_expired(self) -> int:
         """See `AgentRegistryRepository`."""
@@ -438,23 +467,45 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             return False
         return guarding.holds(self._database.reading, now, self.guard)
 
-    def _register(self, records: Sequence[AgentRecord]) -> list[Registration]:
+    def _register(
+        self, records: Sequence[AgentRecord]
+    ) -> list[Registration | StoreError]:
         ids = json.dumps([record.agent_id for record in records])
         rows = self._write(_REGISTERED, {"ids": ids}).fetchall()
         standing = {record.agent_id: record for record in map(from_row, rows)}
-        registrations = []
         now, lease_now = self._instants()
+        self._admissions.begin()
+        registrations: list[Registration | StoreError] = []
+        changed: dict[str, AgentRecord] = {}
         for wanted in records:
             known = standing.get(wanted.agent_id)
+            refusal = self._refusal(known, wanted.owner)
+            if refusal is not None:
+                registrations.append(refusal)
+                continue
             registration = registering.register(known, wanted, now, lease_now=lease_now)
-            standing[wanted.agent_id] = registration.record
+            standing[wanted.agent_id] = changed[wanted.agent_id] = registration.record
             registrations.append(registration)
-        for record in standing.values():
+        for record in changed.values():
             self._write(self._upsert, to_row(record))
-        self._claim_room()
-        outcomes = [registration.outcome for registration in registrations]
-        self._database.ledger.revived(outcomes.count(Outcome.REVIVED))
+        if changed:
+            self._claim_room()
+            revived = [
+                one.outcome for one in registrations if isinstance(one, Registration)
+            ].count(Outcome.REVIVED)
+            self._database.ledger.revived(revived)
         return registrations
+
+    def _refusal(self, known: AgentRecord | None, owner: str) -> StoreError | None:
+        """Return why `owner` may not register an agent, if so."""
+        if known is None:
+            try:
+                self._admissions.admit(owner)
+            except QuotaExceeded as error:
+                return error
+        elif not may_touch(known.owner, owner):
+            return NotOwner(f"{known.agent_id!r} belongs to somebody else")
+        return None
 
     def _claim_room(self) -> None:
         """Refuse what was added, if there is no room for it."""
@@ -462,11 +513,22 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         if room.kept:
             room.claim(*self._write(_DATABASE_BYTES).fetchone())
 
-    def _renew(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
+    def _renew_of(self, owner: str, agent_ids: Sequence[str]) -> Renewal:
+        leases = self._renew(agent_ids, owner)
+        if not owner or len(leases) == len(agent_ids):
+            return Renewal(leases)
+        return Renewal(leases, self._foreign(json.dumps(agent_ids), owner))
+
+    def _foreign(self, ids: str, owner: str) -> frozenset[str]:
+        """Return those of a JSON array of ids that belong to somebody else."""
+        (found,) = self._write(_FOREIGN, {"ids": ids, "owner": owner}).fetchone()
+        return frozenset(json.loads(found))
+
+    def _renew(self, agent_ids: Sequence[str], owner: str = "") -> dict[str, Lease]:
         ids = json.dumps(agent_ids)
         now, lease_now = self._instants()
-        self._count_revivals(ids, lease_now)
-        values = {"now": to_micros(now), "ids": ids}
+        values = {"now": to_micros(now), "ids": ids, "owner": owner}
+        self._count_revivals(values, lease_now)
         rows = self._write(_RENEW_RETURNING, values).fetchall()
         instants: dict[int, datetime] = {}  # a batch has few: one for each TTL
         renewed = {}
@@ -476,8 +538,9 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             renewed[agent_id] = Lease(instants[micros], ttl_seconds)
         return renewed
 
-    def _count_revivals(self, ids: str, lease_now: datetime) -> None:
-        values = {"now": to_micros(lease_now), "ids": ids}
+    def _count_revivals(self, beats: dict[str, Any], lease_now: datetime) -> None:
+        """Count the dead among those whose beats are about to be stored."""
+        values = beats | {"now": to_micros(lease_now)}
         (dead,) = self._write(_COUNT_DEAD, values).fetchone()
         if dead:
             self._database.ledger.revived(dead)

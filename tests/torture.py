@@ -23,6 +23,8 @@ SEEDED = ROOT / "tests" / "seeded_bugs"
 #: What pytest exits with: all passed or were skipped, or a test failed.
 _GREEN, _RED = 0, 1
 _SKIPPED = "skipped: this machine cannot run its test"
+#: Some of these tests take half an hour, which elsewhere means that a test hangs.
+_UNHURRIED = ("-o", "faulthandler_timeout=0")
 
 
 class Finding(NamedTuple):
@@ -54,7 +56,7 @@ def tortured(arguments: list[str]) -> Iterator[Finding]:
         report = Path(folder) / "report.xml"
         # The newer family has no place for what tests measure, and pytest warns of it.
         junit = [f"--junitxml={report}", "-o", "junit_family=xunit1"]
-        run = _pytest(ROOT, "-m", "torture", *junit, *arguments)
+        run = _pytest(ROOT, "-m", "torture", *_UNHURRIED, *junit, *arguments)
         subprocess.run(run, cwd=ROOT, check=False)
         for case in ET.parse(report).iter("testcase"):  # noqa: S314 - our own
             figures = [

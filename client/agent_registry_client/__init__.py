@@ -16,6 +16,7 @@ from agent_registry_client.errors import (
     AgentNotFound,
     FieldError,
     InvalidRequest,
+    LimitReached,
     NotAllowed,
     NotARegistry,
     RegistryError,
@@ -23,11 +24,13 @@ from agent_registry_client.errors import (
     Unavailable,
     Unreachable,
 )
-from agent_registry_client.keeper import Change, State
+from agent_registry_client.kept import Change, State
 from agent_registry_client.models import (
     AgentInfo,
     BulkRenewal,
+    GuardHealth,
     Health,
+    LeaseTimeHealth,
     RegisteredAgent,
     Renewal,
     SweepHealth,
@@ -51,8 +54,11 @@ __all__ = [
     "Change",
     "Discovered",
     "FieldError",
+    "GuardHealth",
     "Health",
     "InvalidRequest",
+    "LeaseTimeHealth",
+    "LimitReached",
     "NotARegistry",
     "NotAllowed",
     "RegisteredAgent",

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from agent_registry_client import calls, endings
-from agent_registry_client.client import RegistryClientBase
+from agent_registry_client.base import RegistryClientBase
 from agent_registry_client.discovery import Discovered
-from agent_registry_client.errors import RegistryError
-from agent_registry_client.keeper import Change
+from agent_registry_client.kept import Change
 from agent_registry_client.models import (
     AgentInfo,
     BulkRenewal,
@@ -63,7 +63,7 @@ class AsyncRegistration(RegistrationBase):
         await self.leave()
 
 
-async def _wait(future: "Future[None]", seconds: float) -> None:
+async def _wait(future: "Future[None]", seconds: float | None) -> None:
     # Not `wait_for`: before Python 3.12 it can swallow a cancellation.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -90,6 +90,7 @@ class AsyncAgentRegistryClient(RegistryClientBase):
         metadata: Mapping[str, Any] | None = None,
     ) -> RegisteredAgent:
         """Make this the complete registration of an agent, and renew its lease."""
+        self._keeping.doubts.look_at(agent_id, host)
         return await self._send(
             calls.register(
                 agent_id,
@@ -164,14 +165,8 @@ class AsyncAgentRegistryClient(RegistryClientBase):
         call = calls.agents(name=name, host=host, metadata=metadata)
         copy = self._copies.of(call.target)
         if not copy.serves(max_age_seconds):
-            try:
-                page = await self._send(call)
-            except RegistryError as error:
-                if not error.temporary:
-                    raise
-                copy.missed(error)
-            else:
-                copy.heard(page.agents)
+            question = partial(self._transport.send, call)
+            await _wait(copy.ask(question), copy.patience_seconds)
         return copy.tell()
 
     async def get(self, agent_id: str) -> AgentInfo:
@@ -223,8 +218,7 @@ class AsyncAgentRegistryClient(RegistryClientBase):
 
     async def close(self) -> None:
         """Deregister what is kept, and close idle connections. May be repeated."""
-        await asyncio.wrap_future(in_background(endings.leave, self._keeping))
-        self._transport.forget_connections()
+        await asyncio.wrap_future(in_background(self._keeping.close))
 
     async def __aenter__(self) -> Self:
         return self

@@ -22,9 +22,15 @@ from agent_registry_client.models import (
 )
 
 T_co = TypeVar("T_co", covariant=True)
+L = TypeVar("L", RegisteredAgent, Renewal)
 
 #: How many agents one heartbeat may renew.
 MAX_BULK = 10_000
+
+#: As many unknown ids, each of 255 characters, are below this.
+_MAX_UNKNOWN_BYTES = 4 << 20
+#: A listing of a million agents is below this; what never ends is not.
+_MAX_LISTING_BYTES = 1 << 30
 
 _AGENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,254}")
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
@@ -53,6 +59,8 @@ class Call(Generic[T_co]):
     #: Sent as JSON; nothing is sent without one.
     body: bytes | None = None
     good: tuple[int, ...] = (200,)
+    #: More than this is no answer to it.
+    max_answer_bytes: int = 1 << 20
 
     def read(self, answer: Answer) -> T_co:
         """Return what `answer` tells.
@@ -66,7 +74,14 @@ class Call(Generic[T_co]):
             raise error_of(answer.status, answer.content, retry_after)
         try:
             return self.understand(answer)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (
+            ArithmeticError,
+            AttributeError,
+            KeyError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ):
             raise NotARegistry(
                 f"answered {self.method} {self.target} with {answer.status} "
                 "and a content that does not belong there"
@@ -92,18 +107,24 @@ def register(
         "metadata": metadata and dict(metadata),
     }
     body = _json({k: value for k, value in described.items() if value is not None})
-    return Call("POST", "/agents/register", _as(RegisteredAgent), body, (200, 201))
+    return Call("POST", "/agents/register", _registered, body, (200, 201))
 
 
 def heartbeat(agent_id: str) -> Call[Renewal]:
     """Renew the lease of an agent."""
-    return Call("POST", f"{_path(agent_id)}/heartbeat", _as(Renewal))
+    return Call("POST", f"{_path(agent_id)}/heartbeat", _renewed)
 
 
 def heartbeat_all(agent_ids: Iterable[str]) -> Call[BulkRenewal]:
     """Renew the leases of many agents."""
     body = _json({"agent_ids": list(agent_ids)})
-    return Call("POST", "/agents/heartbeats", _as(BulkRenewal), body)
+    return Call(
+        "POST",
+        "/agents/heartbeats",
+        _as(BulkRenewal),
+        body,
+        max_answer_bytes=_MAX_UNKNOWN_BYTES,
+    )
 
 
 def agents(
@@ -125,7 +146,12 @@ def agents(
         **{f"metadata.{key}": _text(value) for key, value in (metadata or {}).items()},
     }
     query = urlencode({k: value for k, value in asked.items() if value is not None})
-    return Call("GET", f"/agents?{query}" if query else "/agents", _page)
+    return Call(
+        "GET",
+        f"/agents?{query}" if query else "/agents",
+        _page,
+        max_answer_bytes=_MAX_LISTING_BYTES,
+    )
 
 
 def get(agent_id: str) -> Call[AgentInfo]:
@@ -179,6 +205,21 @@ def _as(kind: type[T_co]) -> Callable[[Answer], T_co]:
     return understand
 
 
+def _lease(kind: type[L]) -> Callable[[Answer], L]:
+    def understand(answer: Answer) -> L:
+        told = _as(kind)(answer)
+        if told.heartbeat_interval_seconds <= 0:
+            raise ValueError("no interval to beat at")
+        return told
+
+    return understand
+
+
+# Once, not for each call: keepers of many agents hold a call for each of them.
+_registered = _lease(RegisteredAgent)
+_renewed = _lease(Renewal)
+
+
 def _page(answer: Answer) -> Page:
     following = _NEXT.search(answer.headers.get("link", ""))
     cursors = parse_qs(urlsplit(following[1]).query)["cursor"] if following else [None]
@@ -189,9 +230,7 @@ def _page(answer: Answer) -> Page:
 
 def _health(answer: Answer) -> Health:
     told = answer.json()
-    if answer.status != 200:  # noqa: PLR2004 - a problem, with the health beside it
-        if "uptime_seconds" not in told:
-            raise error_of(answer.status, answer.content)
-        told["status"] = told["code"]
-    health: Health = read(Health, told)
+    # A problem, if it is unwell, perhaps with the health beside it.
+    status = told["status" if answer.status == 200 else "code"]  # noqa: PLR2004
+    health: Health = read(Health, told | {"status": status})
     return health

@@ -1,14 +1,13 @@
 """The client for programs with threads."""
 
-import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Self, TypeVar
 
-from agent_registry_client import calls, endings
-from agent_registry_client.discovery import Discovered, LocalCopies
-from agent_registry_client.errors import RegistryError
-from agent_registry_client.keeper import Change
-from agent_registry_client.keeping import Keeping
+from agent_registry_client import calls
+from agent_registry_client.base import RegistryClientBase
+from agent_registry_client.discovery import Discovered
+from agent_registry_client.kept import Change
 from agent_registry_client.models import (
     AgentInfo,
     BulkRenewal,
@@ -18,52 +17,9 @@ from agent_registry_client.models import (
     Renewal,
 )
 from agent_registry_client.registration import Registration
-from agent_registry_client.transport import Transport
+from agent_registry_client.threads import wait
 
 T = TypeVar("T")
-
-
-class RegistryClientBase:
-    """What both clients are made of."""
-
-    def __init__(
-        self,
-        url: str | Sequence[str] | None = None,
-        *,
-        token: str | None = None,
-        timeout_seconds: float = 5.0,
-        ssl_context: ssl.SSLContext | None = None,
-        deregister_on_sigterm: bool = True,
-    ) -> None:
-        """Connect to nothing yet.
-
-        Args:
-            url: Base URL of the registry; several, as a sequence or with commas, are
-                tried in turn. By default `AGENT_REGISTRY_URL`, else
-                `http://127.0.0.1:8790`.
-            token: Sent as `Authorization: Bearer`; by default `AGENT_REGISTRY_TOKEN`.
-            timeout_seconds: How long one registry may take for one call as a whole.
-            ssl_context: What to trust with https; by default what the system trusts.
-            deregister_on_sigterm: Deregister agents that are kept when SIGTERM comes,
-                and hand on to the handler that was there.
-
-        Raises:
-            ValueError: a URL is none, or the token cannot be sent.
-        """
-        self._transport = Transport(
-            url, token=token, timeout_seconds=timeout_seconds, ssl_context=ssl_context
-        )
-        self._keeping = Keeping(self._transport)
-        self._copies = LocalCopies()
-        self._hold_sigterm = deregister_on_sigterm
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(self._transport.urls)!r})"
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """The base URLs of the registry."""
-        return self._transport.urls
 
 
 class AgentRegistryClient(RegistryClientBase):
@@ -85,7 +41,8 @@ class AgentRegistryClient(RegistryClientBase):
     ) -> RegisteredAgent:
         """Make this the complete registration of an agent, and renew its lease.
 
-        It has to be renewed by `heartbeat`; `registered` sees to that by itself.
+        It has to be renewed by `heartbeat`; `registered` sees to that by itself. A
+        host that others cannot reach is warned of, in the log.
 
         Args:
             agent_id: Who: unique in the registry.
@@ -98,6 +55,7 @@ class AgentRegistryClient(RegistryClientBase):
         Raises:
             InvalidRequest: see its `errors`.
         """
+        self._keeping.doubts.look_at(agent_id, host)
         return self._send(
             calls.register(
                 agent_id,
@@ -184,8 +142,9 @@ class AgentRegistryClient(RegistryClientBase):
         """List the agents that match, from a local copy when the registry is away.
 
         The copy also answers, without asking, while it is younger than
-        `max_age_seconds`, and for a moment after each failure. An empty answer after a
-        full one is believed when it is repeated a beat interval later.
+        `max_age_seconds`, and for a moment after each failure; and while the registry
+        takes longer than a second. An empty answer after a full one is believed when
+        it is repeated a beat interval later.
 
         Raises:
             RegistryError: the registry is away, and never answered this before.
@@ -193,14 +152,8 @@ class AgentRegistryClient(RegistryClientBase):
         call = calls.agents(name=name, host=host, metadata=metadata)
         copy = self._copies.of(call.target)
         if not copy.serves(max_age_seconds):
-            try:
-                page = self._send(call)
-            except RegistryError as error:
-                if not error.temporary:
-                    raise
-                copy.missed(error)
-            else:
-                copy.heard(page.agents)
+            question = partial(self._transport.send, call)
+            wait(copy.ask(question), copy.patience_seconds)
         return copy.tell()
 
     def get(self, agent_id: str) -> AgentInfo:
@@ -277,8 +230,7 @@ class AgentRegistryClient(RegistryClientBase):
 
     def close(self) -> None:
         """Deregister what is kept, and close idle connections. May be repeated."""
-        endings.leave(self._keeping)
-        self._transport.forget_connections()
+        self._keeping.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,15 +1,17 @@
 """What befalls a process: it forks, it is told to end, it ends.
 
-- After a fork, the child's clients let go of the parent's connections, and its
-  keepers stand by for the parent (see `keeping`).
+- After a fork, the child's clients let go of the parent's connections, and keep
+  nobody (see `keeping`).
 - On SIGTERM, agents are deregistered within a second, and then what was to happen
   happens: the program's own handler is called, or the signal ends the program.
-- At exit, agents that are still kept are deregistered, within a second.
+- At exit, agents that are still kept are deregistered, within a second. A child of
+  `multiprocessing` too, which ends without `atexit`.
 """
 
 import atexit
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -18,14 +20,26 @@ from concurrent.futures import Future
 from types import FrameType
 from typing import Any, Protocol
 
+from agent_registry_client.threads import wait
+
 #: How long leaving may hold up whoever leaves.
 LEAVE_SECONDS = 1.0
+
+#: How long goodbyes may take of that when nobody answers; the rest is to tell of it.
+GOODBYE_SECONDS = 0.8
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
-class Keeps(Protocol):
-    """What has to hear of endings."""
+class Forks(Protocol):
+    """What has to hear of forks."""
+
+    def forked(self) -> None:
+        """Begin anew in a child process."""
+
+
+class Keeps(Forks, Protocol):
+    """What has to hear of other endings, too."""
 
     @property
     def keeps_any(self) -> bool:
@@ -34,22 +48,41 @@ class Keeps(Protocol):
     def leave_all(self) -> "list[Future[Any]]":
         """Begin to deregister every agent; safe in a signal handler."""
 
-    def forked(self) -> None:
-        """Begin anew in a child process."""
-
 
 _keeping: "weakref.WeakSet[Keeps]" = weakref.WeakSet()
+_forking: "weakref.WeakSet[Forks]" = weakref.WeakSet()
 _hooked = False
+#: The process whose finalizers of `multiprocessing` know of us.
+_finalized = 0
 
 
 def watch(keeping: Keeps) -> None:
     """Let `keeping` hear of endings for as long as it lives."""
+    watch_forks(keeping)
+    _keeping.add(keeping)
+
+
+def watch_forks(forking: Forks) -> None:
+    """Let `forking` hear of forks for as long as it lives."""
     global _hooked  # noqa: PLW0603 - hooks of the process cannot be taken back
     if not _hooked:
         _hooked = True
         os.register_at_fork(after_in_child=_forked)
         atexit.register(_leave_all)
-    _keeping.add(keeping)
+    _forking.add(forking)
+
+
+def leave_at_exit() -> None:
+    """See to it that this process leaves at its end, if `multiprocessing` made it.
+
+    It ends such a process with `os._exit`, after finalizers of its own; those that
+    were there at the fork are forgotten, so this is for who is about to keep an agent.
+    """
+    global _finalized  # noqa: PLW0603 - as above
+    util = sys.modules.get("multiprocessing.util")  # where it is in use
+    if util and _finalized != os.getpid():
+        _finalized = os.getpid()
+        util.Finalize(None, _leave_all, exitpriority=0)
 
 
 def leave(*keepings: Keeps) -> None:
@@ -60,21 +93,13 @@ def leave(*keepings: Keeps) -> None:
         wait(future, ends_at - time.monotonic())
 
 
-def wait(future: "Future[Any]", seconds: float) -> None:
-    """Wait for a future, but not longer than so many seconds."""
-    try:
-        future.result(max(0.0, seconds))
-    except TimeoutError:
-        return
-
-
 def _leave_all() -> None:
     leave(*_keeping)
 
 
 def _forked() -> None:
-    for keeping in list(_keeping):
-        keeping.forked()
+    for forking in list(_forking):
+        forking.forked()
 
 
 class DeregisterFirst:

@@ -7,6 +7,7 @@ RegistryError
     AgentNotFound      no agent is registered under this id
     InvalidRequest     the request is wrong, and stays so when it is repeated
     NotAllowed         the token is missing, unknown, or not for this
+    LimitReached       there are too many: agents, or registrations just now
     Unavailable        the registry cannot do it now; repeat later
 """
 
@@ -87,6 +88,10 @@ class NotAllowed(RegistryProblem):
     """The token is missing, unknown, or gives no right to this."""
 
 
+class LimitReached(RegistryProblem):
+    """There are too many already, of agents or of calls just now; repeat later."""
+
+
 class Unavailable(RegistryProblem):
     """The registry cannot do it now; nothing was changed."""
 
@@ -94,14 +99,25 @@ class Unavailable(RegistryProblem):
 _BY_CODE = {
     "agent_not_found": AgentNotFound,
     "body_too_large": InvalidRequest,
+    "forbidden": NotAllowed,
+    "header_too_large": InvalidRequest,
     "invalid_request": InvalidRequest,
     "malformed_json": InvalidRequest,
     "overloaded": Unavailable,
+    "quota_exceeded": LimitReached,
+    "store_full": Unavailable,
     "store_unavailable": Unavailable,
     "sweep_overdue": Unavailable,
+    "too_many_registrations": LimitReached,
+    "unauthenticated": NotAllowed,
     "unsupported_media_type": InvalidRequest,
 }
-_BY_STATUS = {401: NotAllowed, 403: NotAllowed, 503: Unavailable}
+_BY_STATUS = {
+    401: NotAllowed,
+    403: NotAllowed,
+    429: LimitReached,
+    503: Unavailable,
+}
 
 
 def error_of(status: int, content: bytes, retry_after: str = "") -> RegistryError:

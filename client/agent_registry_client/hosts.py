@@ -1,8 +1,50 @@
 """Whether others can reach a host. Nothing is guessed in its place."""
 
 import ipaddress
+import logging
 import socket
 from collections.abc import Iterable
+from functools import partial
+
+from agent_registry_client.logs import say
+from agent_registry_client.threads import SideJobs
+
+#: How many hosts are remembered as looked at; who registers more is told again.
+MAX_SEEN = 1024
+
+
+class Doubts:
+    """Warns of each host once, in the log."""
+
+    def __init__(self, registry_hosts: Iterable[str]) -> None:
+        self._registry_hosts = registry_hosts
+        self._seen: set[str] = set()
+        # A name may take seconds to resolve: not in anybody's way.
+        self._looks = SideJobs()
+
+    def look_at(self, agent_id: str, host: str) -> None:
+        """Warn, soon, if others may not reach this host."""
+        if host not in self._seen:
+            if len(self._seen) >= MAX_SEEN:
+                self._seen.clear()
+            self._seen.add(host)
+            self._looks.put(partial(self._look, agent_id, host))
+
+    def wait(self, seconds: float) -> None:
+        """Wait for what is looked at, but not longer."""
+        self._looks.wait(seconds)
+
+    def _look(self, agent_id: str, host: str) -> None:
+        if reason := doubt(host, self._registry_hosts):
+            say(
+                logging.WARNING,
+                "Agent %s registers the host %s, %s",
+                agent_id,
+                host,
+                reason,
+                action="doubtful_host",
+                agent_ids=[agent_id],
+            )
 
 
 def doubt(host: str, registry_hosts: Iterable[str]) -> str | None:

@@ -11,87 +11,45 @@ makes its call, and reports how that went:
 - The first beat after a registration or a failure comes anywhere within an interval,
   later ones at nine to ten tenths of it: a fleet that starts, or hears of its
   registry again, at one instant does not beat together.
-- Agents due within half an interval beat together, in one call.
+- Agents due within half an interval beat together, in one call. A common beat that
+  fails, though the registry is there, is halved until the one at fault is alone; what
+  succeeds grows together again.
 - While the registry is away the keeper makes one call a time for all its agents, at
   random pauses (full jitter) that double up to one beat interval and never pass it.
-- An agent that the registry refuses is tried again every interval. None is given up.
+  A pause counts from the beginning of the attempt.
+- `Retry-After` is waited, up to one beat interval. When it is told to registrations
+  (429), beats go on.
+- An agent that the registry refuses is tried again every interval; when it is the
+  client that is refused (401), one attempt a time speaks for all. None is given up.
 """
 
 import heapq
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from agent_registry_client import calls
-from agent_registry_client.errors import AgentNotFound, RegistryError, RegistryProblem
+from agent_registry_client.errors import (
+    AgentNotFound,
+    LimitReached,
+    NotAllowed,
+    RegistryError,
+    RegistryProblem,
+)
+from agent_registry_client.kept import Change, Kept, State, bounded
 from agent_registry_client.models import BulkRenewal, RegisteredAgent, Renewal
-
-#: What the registry grants an agent that names no TTL, unless it is configured else.
-DEFAULT_TTL_SECONDS = 60
 
 #: The first pause after a failure is at most this; it doubles with each further one.
 FIRST_PAUSE_SECONDS = 1.0
 
-#: A beat that takes longer than an interval is late anyway, but give it this.
+#: An attempt may take one interval, but this anyway: at a TTL below 3 s, a beat that
+#: is slow is better than none.
 LEAST_TIMEOUT_SECONDS = 1.0
 
-
-class State(StrEnum):
-    """How an agent stands with the registry, as far as its keeper knows."""
-
-    #: Not registered yet, or not any more; about to be.
-    JOINING = "joining"
-    #: The last call for it succeeded.
-    REGISTERED = "registered"
-    #: Calls fail by the registry's or the network's fault; tried again and again.
-    RETRYING = "retrying"
-    #: The registry says no; tried again every interval, but somebody must mend it.
-    REFUSED = "refused"
-    #: This process was forked from the one that keeps it, and takes over after it.
-    STANDING_BY = "standing_by"
-    #: Not kept any more.
-    LEFT = "left"
-
-
-class Change(NamedTuple):
-    """An agent's change of state."""
-
-    agent_id: str
-    before: State
-    after: State
-    #: Why, when something went wrong.
-    error: RegistryError | None
-
-
-@dataclass(slots=True, eq=False)
-class Kept:
-    """An agent that is kept; written by its keeper alone, read by anyone."""
-
-    agent_id: str
-    #: The other arguments of a registration.
-    description: Mapping[str, Any]
-    interval_seconds: float = field(init=False)
-    state: State = State.JOINING
-    last_error: RegistryError | None = None
-    #: When the registry last said yes, on the keeper's clock.
-    acknowledged_at: float | None = None
-    #: The registry knows it, as far as we heard.
-    known: bool = False
-    #: It may be listed: a registration was sent that was not refused.
-    perhaps_listed: bool = False
-    #: Taken over from a process that is gone.
-    inherited: bool = False
-    #: A common beat was refused: the one at fault must not take the others along.
-    alone: bool = False
-    due_at: float = 0.0
-
-    def __post_init__(self) -> None:
-        ttl_seconds = self.description.get("ttl_seconds") or DEFAULT_TTL_SECONDS
-        self.interval_seconds = ttl_seconds / 3
+#: A beat comes so much earlier than at the end of its interval, at most.
+JITTER = 0.1
 
 
 class Step(NamedTuple):
@@ -99,7 +57,9 @@ class Step(NamedTuple):
 
     kept: Sequence[Kept]
     call: calls.Call[Any]
+    #: For the attempt as a whole, whomever it asks.
     timeout_seconds: float
+    began_at: float
 
 
 class Keeper:
@@ -107,7 +67,7 @@ class Keeper:
 
     def __init__(
         self,
-        tell: Callable[[Sequence[Change]], object],
+        tell: Callable[[Sequence[tuple[Kept, Change]]], object],
         *,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
@@ -121,11 +81,16 @@ class Keeper:
         self._number = itertools.count()
         self._failures = 0
         self._resume_at = 0.0
+        #: What keeps all of them from being registered, until `_resume_at` at least.
+        self._trouble: tuple[State, RegistryError] | None = None
 
     def add(self, kept: Kept) -> None:
         """Keep an agent from now on."""
+        now = self._clock()
         self._kept[kept.agent_id] = kept
-        self._schedule([kept], self._clock(), 0.0)
+        self._schedule([kept], now)
+        if self._trouble and now < self._resume_at:
+            self._change([kept], *self._trouble)
 
     def remove(
         self, leaving: Iterable[Kept], error: RegistryError | None = None
@@ -133,6 +98,8 @@ class Keeper:
         """Keep these no more; `error` is why their goodbye failed, if it did."""
         for kept in leaving:
             self._kept.pop(kept.agent_id, None)
+        if not self._kept:  # who comes next may find that it was mended
+            self._resume_at, self._trouble = 0.0, None
         self._change(leaving, State.LEFT, error)
 
     def seconds_to_wait(self) -> float | None:
@@ -147,95 +114,119 @@ class Keeper:
         first = self._first()
         if first is None or self.seconds_to_wait():
             return None
+        together = [first]
+        call: calls.Call[Any] = calls.heartbeat(first.agent_id)
         if not first.known:
-            call: calls.Call[Any] = calls.register(first.agent_id, **first.description)
-            first.perhaps_listed = True
-            return Step([first], call, _timeout([first]))
-        together = [first] if first.alone else self._due_soon(first)
-        if len(together) == 1:
-            return Step(together, calls.heartbeat(first.agent_id), _timeout(together))
-        call = calls.heartbeat_all(kept.agent_id for kept in together)
-        return Step(together, call, _timeout(together))
+            call, first.perhaps_listed = first.registration, True
+        elif len(together := self._due_with(first)) > 1:
+            call = calls.heartbeat_all(kept.agent_id for kept in together)
+        seconds = max(LEAST_TIMEOUT_SECONDS, _shortest_interval(together))
+        return Step(together, call, seconds, self._clock())
 
     def answered(
         self, step: Step, told: RegisteredAgent | Renewal | BulkRenewal
     ) -> None:
         """Take note of an answer."""
         now = self._clock()
-        recovered = self._failures > 0
-        self._failures, self._resume_at = 0, 0.0
+        recovered = self._failures > 0 or self._trouble is not None
+        self._failures, self._resume_at, self._trouble = 0, 0.0, None
         unknown: set[str] = set()
         if isinstance(told, BulkRenewal):
             unknown.update(told.unknown)
         else:
-            step.kept[0].interval_seconds = told.heartbeat_interval_seconds
+            step.kept[0].interval_seconds = bounded(told.heartbeat_interval_seconds)
         renewed = [kept for kept in step.kept if kept.agent_id not in unknown]
         for kept in renewed:
-            kept.known, kept.inherited, kept.acknowledged_at = True, False, now
-        registered = isinstance(told, RegisteredAgent)
+            kept.known, kept.acknowledged_at = True, now
+            kept.company = min(2 * kept.company, calls.MAX_BULK)
         # One draw for all, so that who beats together stays together. A registry that
         # hung answers many at one instant, who must not beat together ever after.
-        spread = registered or recovered
-        part = self._draw() if spread else 0.9 + 0.1 * self._draw()
-        self._schedule(renewed, now, part)
+        spread = recovered or isinstance(told, RegisteredAgent)
+        self._schedule(renewed, now, self._draw() if spread else self._part(JITTER))
         self._change(renewed, State.REGISTERED, None)
         self._forgotten([kept for kept in step.kept if kept.agent_id in unknown], None)
 
     def failed(self, step: Step, error: RegistryError) -> None:
         """Take note of a failure."""
-        now = self._clock()
         if isinstance(error, AgentNotFound) and step.kept[0].known:
             self._forgotten(step.kept, error)
+        elif isinstance(error, LimitReached) and not step.kept[0].known:
+            newcomers = [kept for kept in self._kept.values() if not kept.known]
+            self._schedule(newcomers, self._retry_at(step, error, newcomers))
+            self._change(newcomers, State.RETRYING, error)
         elif error.temporary:
             self._pause(step, error)
+        elif isinstance(error, NotAllowed) and error.status == 401:  # noqa: PLR2004
+            self._turned_away(step, error)
         elif len(step.kept) > 1:
-            for kept in step.kept:
-                kept.alone = True
-            self._schedule(step.kept, now, 0.0)
+            self._halve(step.kept)
+            self._schedule(step.kept, self._clock())
         else:
             step.kept[0].perhaps_listed = step.kept[0].known
-            self._schedule(step.kept, now, 0.5 + 0.5 * self._draw())
+            self._schedule(step.kept, self._clock(), self._part(0.5))
             self._change(step.kept, State.REFUSED, error)
 
     def _pause(self, step: Step, error: RegistryError) -> None:
         concerned: Iterable[Kept] = self._kept.values()
-        wanted = 0.0
         if isinstance(error, RegistryProblem):  # the registry itself is there
-            concerned, wanted = step.kept, error.retry_after_seconds
-        interval = min(kept.interval_seconds for kept in self._kept.values())
-        ceiling = wanted + FIRST_PAUSE_SECONDS * 2 ** min(self._failures, 20)
-        ceiling = min(interval, ceiling)
-        floor = min(wanted, ceiling / 2)
-        self._failures += 1
-        self._resume_at = self._clock() + floor + (ceiling - floor) * self._draw()
+            concerned = step.kept
+            # Unless nobody was heard since the last one that failed: then it is no
+            # single agent's fault, and so many calls would meet the registry's return.
+            if self._failures == 0 and len(step.kept) > 1:
+                self._halve(step.kept)
+        else:
+            self._trouble = State.RETRYING, error
+        self._resume_at = self._retry_at(step, error, self._kept.values())
         # Behind all others that are due: one whose call fails must not starve them.
-        self._schedule(step.kept, self._resume_at, 0.0)
+        self._schedule(step.kept, self._resume_at)
         self._change(concerned, State.RETRYING, error)
+
+    def _retry_at(
+        self, step: Step, error: RegistryError, waiting: Iterable[Kept]
+    ) -> float:
+        wanted = 0.0
+        if isinstance(error, RegistryProblem):
+            wanted = error.retry_after_seconds
+        interval = _shortest_interval(waiting)
+        ceiling: float = wanted + FIRST_PAUSE_SECONDS * 2 ** min(self._failures, 20)
+        ceiling = min(interval, ceiling)
+        # Whoever is asked to wait for longer than an interval is spread all the same.
+        floor = min(wanted, (1 - JITTER) * interval)
+        self._failures += 1
+        pause = floor + max(0.0, ceiling - floor) * self._draw()
+        return max(self._clock(), step.began_at + pause)
+
+    def _turned_away(self, step: Step, error: RegistryError) -> None:
+        step.kept[0].perhaps_listed = step.kept[0].known
+        self._trouble = State.REFUSED, error
+        interval = _shortest_interval(self._kept.values())
+        self._resume_at = self._clock() + self._part(0.5) * interval
+        self._schedule(step.kept, self._resume_at)
+        self._change(self._kept.values(), State.REFUSED, error)
 
     def _forgotten(
         self, forgotten: Sequence[Kept], error: RegistryError | None
     ) -> None:
-        heirs = [kept for kept in forgotten if kept.inherited]
-        for kept in heirs:  # who kept it before us has taken its leave
-            del self._kept[kept.agent_id]
-        self._change(heirs, State.LEFT, error)
-        others = [kept for kept in forgotten if not kept.inherited]
-        for kept in others:
+        for kept in forgotten:
             kept.known = False
-        self._schedule(others, self._clock(), 0.0)
-        self._change(others, State.JOINING, error)
+        self._schedule(forgotten, self._clock())
+        self._change(forgotten, State.JOINING, error)
 
-    def _due_soon(self, first: Kept) -> list[Kept]:
+    def _halve(self, together: Sequence[Kept]) -> None:
+        for kept in together:
+            kept.company = len(together) // 2
+
+    def _due_with(self, first: Kept) -> list[Kept]:
         now = self._clock()
         others = (
             kept
             for kept in self._kept.values()
             if kept is not first
             and kept.known
-            and not kept.alone
+            and kept.company >= first.company
             and kept.due_at <= now + kept.interval_seconds / 2
         )
-        return [first, *itertools.islice(others, calls.MAX_BULK - 1)]
+        return [first, *itertools.islice(others, first.company - 1)]
 
     def _first(self) -> Kept | None:
         while self._agenda:
@@ -245,9 +236,12 @@ class Keeper:
             heapq.heappop(self._agenda)  # it was put elsewhere since
         return None
 
-    def _schedule(self, kept_ones: Iterable[Kept], now: float, part: float) -> None:
+    def _part(self, jitter: float) -> float:
+        return 1 - jitter + jitter * self._draw()
+
+    def _schedule(self, kept_ones: Iterable[Kept], at: float, part: float = 0) -> None:
         for kept in kept_ones:
-            kept.due_at = now + part * kept.interval_seconds
+            kept.due_at = at + part * kept.interval_seconds
             heapq.heappush(self._agenda, (kept.due_at, next(self._number), kept))
 
     def _change(
@@ -257,11 +251,12 @@ class Keeper:
         for kept in concerned:
             kept.last_error = error or kept.last_error
             if kept.state is not state:
-                changes.append(Change(kept.agent_id, kept.state, state, error))
+                change = Change(kept.agent_id, kept.state, state, error)
+                changes.append((kept, change))
                 kept.state = state
         if changes:
             self._tell(changes)
 
 
-def _timeout(kept_ones: Sequence[Kept]) -> float:
-    return max(LEAST_TIMEOUT_SECONDS, min(kept.interval_seconds for kept in kept_ones))
+def _shortest_interval(kept_ones: Iterable[Kept]) -> float:
+    return min(kept.interval_seconds for kept in kept_ones)

@@ -5,6 +5,7 @@ members that are not known here are left out, and a `status` may be a word that 
 not. What is known must have its type.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
@@ -89,21 +90,48 @@ class SweepHealth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardHealth:
+    """How the guard against mass expiry stands; but for `held`, None without a hold."""
+
+    #: Number of agents that are held.
+    held: int
+    since: datetime | None
+    #: From when on they are removed, `cap` in each sweep.
+    until: datetime | None
+    #: "part", "most", "released", or a word that a newer registry uses.
+    level: str | None
+    cap: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTimeHealth:
+    """How the time goes by which leases run."""
+
+    #: None while it runs.
+    stands_still_at: datetime | None
+    cause: str | None
+    #: How often leases were given their TTL anew since the start, by cause.
+    rearms: Mapping[str, int] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """The state of a registry."""
+    """The state of a registry; all but `status` only for those who may read it."""
 
     #: "ok", or the code of what is wrong: "store_unavailable", "sweep_overdue", ...
     status: str = "ok"
-    version: str
-    uptime_seconds: float
-    #: Number of agents by status; empty when the store does not answer.
-    agents: Mapping[str, int] = field(default_factory=dict, hash=False)
-    #: None where nothing sweeps.
-    sweep: SweepHealth | None
-    #: The guard against mass expiry, as the registry tells of it.
-    guard: Mapping[str, Any] | None = field(default=None, hash=False)
-    #: The time by which leases run, as the registry tells of it.
-    lease_time: Mapping[str, Any] | None = field(default=None, hash=False)
+    version: str | None = None
+    uptime_seconds: float | None = None
+    #: Number of agents by status; None also while the store does not answer.
+    agents: Mapping[str, int] | None = field(default=None, hash=False)
+    #: None also where nothing sweeps.
+    sweep: SweepHealth | None = None
+    #: None also where nobody is ever held.
+    guard: GuardHealth | None = None
+    #: None also where leases run by the clock alone.
+    lease_time: LeaseTimeHealth | None = None
+    #: True where it listens to other machines without authentication or without TLS.
+    insecure: bool | None = None
 
     @property
     def ok(self) -> bool:
@@ -133,21 +161,37 @@ def read(kind: Any, value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
         TypeError, ValueError: it is none.
     """
     if is_dataclass(kind):
-        members = {
-            name: read(hint, value[name])
-            for name, hint in _hints(kind)  # type: ignore[arg-type] # no instance
-            if name in value
-        }
-        return kind(**members)  # type: ignore[operator] # no instance
+        return _read_members(kind, value)
     origin = get_origin(kind)
     if origin is UnionType:
         return None if value is None else read(get_args(kind)[0], value)
     if origin is tuple:
         return tuple(read(get_args(kind)[0], item) for item in read(list, value))
+    if origin is Mapping:
+        return _read_mapping(get_args(kind)[1], read(dict, value))
     if kind is datetime:
         return datetime.fromisoformat(value)
+    return _read_plain(kind, value)
+
+
+def _read_members(kind: Any, value: Any) -> Any:  # noqa: ANN401 - as `read`
+    members = {
+        name: read(hint, value[name]) for name, hint in _hints(kind) if name in value
+    }
+    return kind(**members)
+
+
+def _read_mapping(kind: Any, told: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - as `read`
+    if kind is Any:
+        return told
+    return {key: read(kind, member) for key, member in told.items()}
+
+
+def _read_plain(kind: Any, value: Any) -> Any:  # noqa: ANN401 - as `read`
     if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not (dict if origin is Mapping else kind):
+        value = float(value)
+    if type(value) is not kind:
         raise TypeError(f"not of type {kind}")
+    if kind is float and not math.isfinite(value):
+        raise ValueError("no number of JSON")  # which `json` takes for one
     return value

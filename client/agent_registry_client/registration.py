@@ -7,8 +7,9 @@ from typing import Any, Self
 
 from agent_registry_client import endings
 from agent_registry_client.errors import RegistryError
-from agent_registry_client.keeper import Change, State
-from agent_registry_client.keeping import Keeping, Membership, kept_agent
+from agent_registry_client.keeping import Keeping, Membership
+from agent_registry_client.kept import Change, State, kept_agent
+from agent_registry_client.threads import wait
 
 
 class RegistrationBase:
@@ -70,7 +71,9 @@ class RegistrationBase:
 class Registration(RegistrationBase):
     """Keeps an agent registered inside a `with`, or from `start` to `leave`.
 
-    Its properties may be read from any thread.
+    Its properties may be read from any thread. In a forked child it is `inherited`:
+    the child does nothing for it, and its `leave` deregisters nobody, unless the child
+    calls `start`. Then the agent is the child's, as after daemonizing.
     """
 
     def start(self) -> Self:
@@ -85,7 +88,7 @@ class Registration(RegistrationBase):
         """
         attempted = self._begin()
         try:
-            endings.wait(attempted, self._keeping.transport.timeout_seconds)
+            wait(attempted, self._keeping.transport.timeout_seconds)
             self._check()
         except BaseException:
             self.leave()
@@ -94,7 +97,7 @@ class Registration(RegistrationBase):
 
     def leave(self) -> None:
         """Deregister; returns within a second, and raises nothing. May be repeated."""
-        endings.wait(self._finish(), endings.LEAVE_SECONDS)
+        wait(self._finish(), endings.LEAVE_SECONDS)
         endings.let_go_of_sigterm()
 
     def __enter__(self) -> Self:

@@ -1,15 +1,15 @@
 """Threads that never hold up the end of the program."""
 
-import logging
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+from agent_registry_client.logs import say_mistake
 
-log = logging.getLogger("agent_registry_client")
+T = TypeVar("T")
 
 
 def promise() -> "Future[Any]":
@@ -25,6 +25,18 @@ def keep_promise(future: "Future[Any]", value: object = None) -> None:
         future.set_result(value)
 
 
+def wait(future: "Future[Any]", seconds: float | None) -> None:
+    """Wait for a future, but not longer than so many seconds.
+
+    Raises:
+        Exception: what went wrong, if it ended so.
+    """
+    try:
+        future.result(None if seconds is None else max(0.0, seconds))
+    except TimeoutError:
+        return
+
+
 def start(work: Callable[..., object], *args: object) -> threading.Thread:
     """Run `work` in a thread of its own, which the exit does not wait for."""
     thread = threading.Thread(
@@ -37,6 +49,15 @@ def start(work: Callable[..., object], *args: object) -> threading.Thread:
 def in_background(work: Callable[..., T], *args: object) -> "Future[T]":
     """Run `work` in a thread of its own; return what will hold its result."""
     future: Future[T] = promise()
+    fulfil(future, work, *args)
+    return future
+
+
+def fulfil(future: "Future[T]", work: Callable[..., T], *args: object) -> None:
+    """Run `work` in a thread of its own, and let `future` have its result.
+
+    Where none can be started, as while the program ends, it is run in this one.
+    """
 
     def run() -> None:
         try:
@@ -44,8 +65,10 @@ def in_background(work: Callable[..., T], *args: object) -> "Future[T]":
         except BaseException as error:  # noqa: BLE001 - handed on to who waits
             future.set_exception(error)
 
-    start(run)
-    return future
+    try:
+        start(run)
+    except RuntimeError:
+        run()
 
 
 class SideJobs:
@@ -58,6 +81,7 @@ class SideJobs:
         self._lock = threading.Lock()
         self._waiting: deque[Callable[[], object]] = deque()
         self._runs = False
+        self._thread: threading.Thread | None = None
 
     def put(self, job: Callable[[], object]) -> None:
         """Run `job` soon, after those that wait already."""
@@ -65,8 +89,16 @@ class SideJobs:
             self._waiting.append(job)
             if self._runs:
                 return
-            self._runs = True
-        start(self._run)
+            # None can be started while the program ends, or when there are too many;
+            # then they wait for the next job, if one comes.
+            with contextlib.suppress(RuntimeError):
+                self._thread = start(self._run)  # it waits for the lock
+                self._runs = True
+
+    def wait(self, seconds: float) -> None:
+        """Wait for those that were put until now, but not longer."""
+        if self._thread is not None:
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         while True:
@@ -77,5 +109,5 @@ class SideJobs:
                 job = self._waiting.popleft()
             try:
                 job()
-            except Exception:
-                log.exception("A callback failed", extra={"action": "callback_failed"})
+            except Exception as mistake:  # noqa: BLE001 - the program's; logged
+                say_mistake("A callback failed", mistake, action="callback_failed")

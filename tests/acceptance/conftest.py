@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -48,6 +49,7 @@ class Daemon:
         folder: Path,
         environ: dict[str, str],
         program: Sequence[str | Path] = SERVE,
+        stdin: int | socket.socket = subprocess.DEVNULL,
     ) -> None:
         self.database = folder / "agent-registry.db"
         self._log = folder / "log"
@@ -62,7 +64,7 @@ class Daemon:
                     "AGENT_REGISTRY_SERVER__PORT": "0",
                 }
                 | environ,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
             )
@@ -209,8 +211,12 @@ def _daemons(folder: Path) -> Iterator[Callable[..., Daemon]]:
     """Yield what starts daemons in `folder`; audit them at the end, and end them."""
     started: list[Daemon] = []
 
-    def start(*program: str | Path, **environ: str) -> Daemon:
-        started.append(Daemon(folder, environ, program or SERVE))
+    def start(
+        *program: str | Path,
+        stdin: int | socket.socket = subprocess.DEVNULL,
+        **environ: str,
+    ) -> Daemon:
+        started.append(Daemon(folder, environ, program or SERVE, stdin))
         return started[-1]
 
     try:
@@ -271,6 +277,31 @@ def _fleet(
 def fleet_of() -> Callable[..., AbstractContextManager[list[int]]]:
     """Return what runs a fleet of agent processes, and names their process ids."""
     return _fleet
+
+
+@contextmanager
+def _callers(
+    address: tuple[str, int], count: int = 8, prefix: Sequence[str] = ()
+) -> Iterator[Callable[[], dict[str, Any]]]:
+    script = Path(__file__).with_name("callers.py")
+    with subprocess.Popen(
+        [*prefix, sys.executable, "-S", script, *map(str, (*address, count))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as callers:
+        assert callers.stdout is not None
+        callers.stdout.readline()
+        try:
+            yield lambda: json.loads(callers.communicate(timeout=20)[0])
+        finally:
+            callers.kill()
+
+
+@pytest.fixture(scope="session")
+def callers_of() -> Callable[..., AbstractContextManager[Callable[[], dict[str, Any]]]]:
+    """Return what lets callers call without pause, and tells how they fared."""
+    return _callers
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 
-ASK = b"GET /agents HTTP/1.1\r\nHost: registry\r\n\r\n"
+ASK = b"GET /agents HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def main(host: str, port: str, count: str, seconds: str) -> None:

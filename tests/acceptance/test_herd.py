@@ -6,11 +6,14 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 TTL = 60
+#: Where the fleet comes from: fewer than there are agents, as behind proxies.
+ADDRESSES = 100
 
 
 class Agent:
@@ -18,16 +21,27 @@ class Agent:
 
     def __init__(self, number: int) -> None:
         self._id = f"agent-{number}"
+        self._source = (f"127.0.2.{1 + number % ADDRESSES}", 0)
         self.answers: list[int] = []
 
     async def come_back(self, host: str, port: int) -> None:
-        """Beat until the registry knows this agent."""
-        reader, writer = await asyncio.open_connection(host, port)
+        """Beat until the registry knows this agent; connect again when cut off."""
+        while self.answers[-1:] != [200]:
+            # The oldest that has not asked makes room when too many connect at once.
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                reader, writer = await asyncio.open_connection(
+                    host, port, local_addr=self._source
+                )
+                await self._come_back(reader, writer)
+                writer.close()
+                await writer.wait_closed()
+
+    async def _come_back(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         while (status := await self._ask(reader, writer)) != 200:
             if status == 503:
                 await asyncio.sleep(random.uniform(0, 2))  # noqa: S311 - jitter
-        writer.close()
-        await writer.wait_closed()
 
     async def _ask(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -45,7 +59,8 @@ class Agent:
                 }
             )
         writer.write(
-            f"POST {path} HTTP/1.1\r\nHost: registry\r\nContent-Length: {len(body)}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Length: {len(body)}\r\n"
             f"Content-Type: application/json\r\n\r\n{body}".encode()
         )
         head = await reader.readuntil(b"\r\n\r\n")

@@ -54,7 +54,7 @@ def _crowd(daemon: Any) -> Iterator[list[socket.socket]]:
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             reader.settimeout(10)
             reader.connect((daemon.host, daemon.port))
-            reader.sendall(b"GET /agents HTTP/1.1\r\nHost: registry\r\n\r\n")
+            reader.sendall(b"GET /agents HTTP/1.1\r\nHost: localhost\r\n\r\n")
             crowd.append(reader)
         yield crowd
 

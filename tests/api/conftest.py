@@ -1,7 +1,7 @@
 """What the tests of the HTTP facade share."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,9 +12,44 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from api import AgentRegistryServer
+from api.access import Authority, Principal, Role
 from api.errors import CODES, MEDIA_TYPE
 
 MakeClient = Callable[..., TestClient]
+
+#: Callers by their token, which is their name; patterns where they are agents.
+PRINCIPALS = {
+    "root": Principal("root", frozenset({Role.ADMIN})),
+    "ops": Principal("ops", frozenset({Role.OPERATOR})),
+    "billing": Principal("billing", frozenset({Role.AGENT}), ("billing-*", "both-*")),
+    "search": Principal("search", frozenset({Role.AGENT}), ("search-*", "both-*")),
+    "portal": Principal("portal", frozenset({Role.READ})),
+    "prometheus": Principal("prometheus", frozenset({Role.METRICS})),
+}
+
+
+class NamedCallers:
+    """Credentials: each principal's token, and certificate, is its name."""
+
+    def of_token(self, token: bytes) -> Principal | None:
+        """Return the principal of this name."""
+        return PRINCIPALS.get(token.decode("latin-1"))
+
+    def of_certificate(self, names: Sequence[str]) -> Principal | None:
+        """Return the first principal among the names."""
+        return next((PRINCIPALS[name] for name in names if name in PRINCIPALS), None)
+
+
+@pytest.fixture
+def authority() -> Authority:
+    """Return what lets in only those whom a credential names."""
+    return Authority(NamedCallers())
+
+
+@pytest.fixture
+def bearer() -> Callable[[str], dict[str, str]]:
+    """Return a function that builds the headers of a principal's call."""
+    return lambda name: {"Authorization": f"Bearer {name}"}
 
 
 @pytest.fixture(scope="session")

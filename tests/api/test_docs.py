@@ -1,5 +1,7 @@
 """The page for people."""
 
+import base64
+import hashlib
 import re
 
 import pytest
@@ -18,6 +20,19 @@ def test_docs_need_no_internet(client: TestClient) -> None:
         assert reference.startswith("/")
         assert not reference.startswith("//")
         assert client.get(reference).status_code == 200
+
+
+def test_docs_run_only_what_they_are_made_of(client: TestClient) -> None:
+    """The script within the page is allowed by its hash, and no other is."""
+    page = client.get("/docs")
+
+    policy = page.headers["content-security-policy"]
+    (script,) = re.findall(r"(?s)<script>(.*?)</script>", page.text)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'self' 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert "frame-ancestors 'none'" in policy
+    assert page.headers["referrer-policy"] == "no-referrer"
 
 
 @pytest.mark.parametrize(

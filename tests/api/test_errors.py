@@ -17,10 +17,14 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from api import AgentRegistryServer
+from api.access import Authority
 from api.errors import CODES, ProblemError
 from api.health import SweepHealth
 from api.listings import Listings
+from api.server import Security
+from api.throttle import Throttle
 from store import (
+    QuotaExceeded,
     SqliteAgentRegistryRepository,
     SqliteRegistryDatabase,
     Storage,
@@ -29,7 +33,9 @@ from store import (
 )
 
 Register = Callable[..., Response]
+Bearer = Callable[[str], dict[str, str]]
 JSON = {"Content-Type": "application/json"}
+BODY = '{"agent_id":"billing-1","agent_name":"B","host":"10.0.0.7","port":8001}'
 CALLS = [
     ("POST", "/agents/register"),
     ("POST", "/agents/a/heartbeat"),
@@ -41,33 +47,49 @@ CALLS = [
 WRITES = [(method, path) for method, path in CALLS if method != "GET"]
 
 
+_FAULTS = {
+    "bug": ZeroDivisionError,
+    "away": StoreUnavailable,
+    "full": StoreFull,
+}
+
+
 class _FaultyRepository(SqliteAgentRegistryRepository):
     """Fails for `bug`, does not answer for `away`, and has no room for `full`."""
 
     def submit(
         self, method: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> "Future[Any]":
-        if args == ("bug",):
-            raise ZeroDivisionError
-        if args == ("away",):
-            raise StoreUnavailable
-        if args == ("full",):
-            raise StoreFull
+        for agent_id, error in _FAULTS.items():
+            if args[:1] == (agent_id,):
+                raise error
         return super().submit(method, *args, **kwargs)
 
 
 @pytest.fixture
-def faulty(tmp_path: Path, make_client: Callable[..., TestClient]) -> Iterator[Any]:
+def faulty(
+    tmp_path: Path,
+    make_client: Callable[..., TestClient],
+    authority: Authority,
+    bearer: Bearer,
+) -> Iterator[Any]:
     """Return a client of a registry in which everything can go wrong."""
     database = SqliteRegistryDatabase(tmp_path / "faulty.db")
     server = AgentRegistryServer(
-        "unused:", _FaultyRepository(database), sweep=lambda: _sweep(overdue=True)
+        "unused:",
+        _FaultyRepository(database),
+        sweep=lambda: _sweep(overdue=True),
+        security=Security(authority, Throttle(per_second=0.5, burst=0)),
     )
     app = server.create_app()
 
     @app.get("/teapot")
     def teapot() -> None:
         raise HTTPException(418)
+
+    @app.get("/many")
+    def many() -> None:
+        raise QuotaExceeded
 
     @app.get("/crowded")
     def crowded() -> StarletteResponse:
@@ -79,7 +101,8 @@ def faulty(tmp_path: Path, make_client: Callable[..., TestClient]) -> Iterator[A
     def stopped() -> None:
         raise ProblemError(503, "leases_stopped", headers={"Retry-After": "1"})
 
-    yield make_client(app, raise_server_exceptions=False)
+    headers = bearer("root")
+    yield make_client(app, raise_server_exceptions=False, headers=headers)
     database.close()
 
 
@@ -96,6 +119,10 @@ def _sweep(*, overdue: bool) -> SweepHealth:
     )
 
 
+def _as(name: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {name}"}
+
+
 #: One way to provoke each code.
 PROVOKED: dict[str, tuple[int, str, str, dict[str, Any]]] = {
     "malformed_json": (
@@ -106,6 +133,15 @@ PROVOKED: dict[str, tuple[int, str, str, dict[str, Any]]] = {
     ),
     "invalid_request": (422, "POST", "/agents/register", {"json": {}}),
     "agent_not_found": (404, "GET", "/agents/nobody", {}),
+    "unauthenticated": (401, "GET", "/agents", {"headers": _as("stranger")}),
+    "forbidden": (403, "GET", "/metrics", {"headers": _as("billing")}),
+    "quota_exceeded": (429, "GET", "/many", {}),
+    "too_many_registrations": (
+        429,
+        "POST",
+        "/agents/register",
+        {"content": BODY, "headers": JSON | _as("billing")},
+    ),
     "not_found": (404, "GET", "/nowhere", {}),
     "method_not_allowed": (405, "PUT", "/agents", {}),
     "body_too_large": (413, "POST", "/agents/register", {"json": "x" * 65_536}),
@@ -120,9 +156,13 @@ PROVOKED: dict[str, tuple[int, str, str, dict[str, Any]]] = {
 }
 
 
+#: Answered by the listener, which no application is behind: tests/daemon has them.
+BELOW = {"request_timeout", "header_too_large", "misdirected", "foreign_origin"}
+
+
 def test_every_code_can_be_provoked() -> None:
-    """The table of the next test leaves no code out."""
-    assert set(PROVOKED) == set(CODES)
+    """The table of the next test leaves out no code that an application answers."""
+    assert set(PROVOKED) == set(CODES) - BELOW
 
 
 @pytest.mark.parametrize("code", PROVOKED)
@@ -140,7 +180,8 @@ def test_error_is_a_problem(faulty: TestClient, code: str) -> None:
     assert problem["title"]
     assert problem["detail"]
     assert ("errors" in problem) == (code == "invalid_request")
-    assert ("retry-after" in response.headers) == (status == 503)
+    assert ("retry-after" in response.headers) == (status in (429, 503))
+    assert ("www-authenticate" in response.headers) == (status == 401)
     assert ("allow" in response.headers) == (status == 405)
     assert (response.headers.get("connection") == "close") == (status == 413)
 

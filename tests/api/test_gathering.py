@@ -31,6 +31,27 @@ def test_each_call_gets_its_own_answer_or_error() -> None:
     assert isinstance(refused, ZeroDivisionError)
 
 
+def test_an_answer_that_fails_leaves_nobody_waiting() -> None:
+    """Whatever goes wrong after the commit, each caller is told, and the next heard."""
+
+    def write(numbers: list[int]) -> Future[list[int]]:
+        written: Future[list[int]] = Future()
+        written.set_result([*numbers, 0] if 7 in numbers else numbers)
+        return written
+
+    async def ask() -> tuple[object, int]:
+        gatherer = Gatherer(write, doubled)
+        (failed,) = await asyncio.wait_for(
+            asyncio.gather(gatherer.join(7), return_exceptions=True), timeout=10
+        )
+        return failed, await asyncio.wait_for(gatherer.join(8), timeout=10)
+
+    failed, after = asyncio.run(ask())
+
+    assert isinstance(failed, AssertionError)
+    assert after == 16
+
+
 def test_a_crowd_is_written_in_several_batches() -> None:
     """So that none of them holds the store for long; nobody is forgotten."""
     sizes = []

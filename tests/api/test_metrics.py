@@ -222,13 +222,13 @@ def test_listings_that_are_refused_are_counted(
         return listings.answer(b"[]", None)
 
     client = make_client(app)
-    before = scrape(client)["refused_answers_total"]
+    before = scrape(client)['refused_answers_total{code="overloaded"}']
 
     answered = [client.get("/crowded").json()["code"] for _ in range(2)]
 
     assert answered == ["overloaded"] * 2
     assert before == 0
-    assert scrape(client)["refused_answers_total"] == 2
+    assert scrape(client)['refused_answers_total{code="overloaded"}'] == 2
 
 
 def test_what_the_process_reports_is_told(

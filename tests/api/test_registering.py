@@ -8,10 +8,13 @@ from typing import Any
 
 from fastapi.responses import Response
 
+from api.access import ANYBODY, Caller
 from api.models import AgentRegistrationRequest, TtlLimits
 from api.registering import Registrar
 from store import AgentRecord, Storage
 from store.sqlite import SqliteAgentRegistryRepository
+
+SOMEBODY = Caller(ANYBODY, "127.0.0.1", "register", "")
 
 
 class ToldRepository(SqliteAgentRegistryRepository):
@@ -38,7 +41,8 @@ def test_registrations_of_one_turn_are_one_batch(
 
     async def register() -> list[Response]:
         registrar = Registrar(repo, TtlLimits())
-        return await asyncio.gather(*map(registrar.register, wanted))
+        registering = [registrar.register(one, SOMEBODY) for one in wanted]
+        return await asyncio.gather(*registering)
 
     answers = [json.loads(bytes(answer.body)) for answer in asyncio.run(register())]
 
@@ -59,8 +63,8 @@ def test_who_goes_away_is_registered_and_loses_nobody_elses_answer(
 
     async def register() -> Response:
         registrar = Registrar(storage.agents, TtlLimits())
-        gone = asyncio.create_task(registrar.register(first))
-        stays = asyncio.create_task(registrar.register(second))
+        gone = asyncio.create_task(registrar.register(first, SOMEBODY))
+        stays = asyncio.create_task(registrar.register(second, SOMEBODY))
         await asyncio.sleep(0)
         gone.cancel()
         return await stays

@@ -1,12 +1,15 @@
 """A registry as a process, programs that use the client, and pure keepers."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +103,7 @@ class Program:
                 "PYTHONPATH": PACKAGE,
                 "AGENT_REGISTRY_URL": url,
             },
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -139,3 +143,59 @@ def run_program(
 def listed(client: AgentRegistryClient) -> Callable[[], set[str]]:
     """Return a function that asks who is listed."""
     return lambda: {agent.agent_id for agent in client.agents()}
+
+
+class Played:
+    """A registry that a test plays."""
+
+    def __init__(self, told: Callable[..., Any]) -> None:
+        self.asked: list[tuple[str, str, Any]] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(told))
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def _handler(self, told: Callable[..., Any]) -> type[BaseHTTPRequestHandler]:
+        asked = self.asked
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                size = int(self.headers.get("Content-Length") or 0)
+                body = json.loads(self.rfile.read(size)) if size else None
+                asked.append((self.command, self.path, body))
+                status, content, *headers = told(self.command, self.path, body)
+                if not isinstance(content, bytes):
+                    content = b"" if content is None else json.dumps(content).encode()
+                self.send_response(status)
+                for name, value in (headers[0] if headers else {}).items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_DELETE = answer  # noqa: N815 - so the base class calls them
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        return Handler
+
+    def stop(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def play_registry() -> Iterator[Callable[..., Played]]:
+    """Return a function that plays a registry by a function of method, path, body."""
+    played: list[Played] = []
+
+    def play(told: Callable[..., Any]) -> Played:
+        played.append(Played(told))
+        return played[-1]
+
+    yield play
+    for one in played:
+        one.stop()

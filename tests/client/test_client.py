@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import inspect
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +71,7 @@ def test_health_is_told(client: AgentRegistryClient) -> None:
     health = client.health()
 
     assert health.ok
+    assert health.agents is not None
     assert health.agents["alive"] == 0
     assert health.sweep is not None
     assert not health.sweep.overdue
@@ -124,19 +126,34 @@ def _surface(kind: type) -> dict[str, Any]:
     found = inspect.getmembers(kind)
     methods = {n: m for n, m in found if inspect.isfunction(m) and n[0] != "_"}
     signatures = {name: inspect.signature(method) for name, method in methods.items()}
-    told = {
-        name: str(signature.return_annotation).replace("Async", "")
-        for name, signature in signatures.items()
-    }
-    properties = {n for n, m in found if isinstance(m, property)}
     return {
         "parameters": {
             name: list(s.parameters.values()) for name, s in signatures.items()
         },
-        "answers": {name: answer.rpartition(".")[2] for name, answer in told.items()},
-        "properties": properties,
+        "answers": {
+            # Without the modules that they come from.
+            name: re.sub(r"[\w.]+\.(?=\w)", "", str(s.return_annotation)).replace(
+                "Async", ""
+            )
+            for name, s in signatures.items()
+        },
+        "properties": {n for n, m in found if isinstance(m, property)},
         "constructor": inspect.signature(kind).parameters,
     }
+
+
+@pytest.mark.parametrize("kind", [AsyncAgentRegistryClient, AsyncRegistration])
+def test_every_method_of_the_async_client_is_awaited(kind: type) -> None:
+    """But for what is iterated over, and what is entered."""
+    methods = inspect.getmembers(kind, inspect.isfunction)
+    plain = {
+        name
+        for name, method in methods
+        if name[0] != "_" and not inspect.iscoroutinefunction(method)
+    }
+
+    assert plain == ({"iter_agents", "registered"} & set(vars(kind)))
+    assert inspect.isasyncgenfunction(AsyncAgentRegistryClient.iter_agents)
 
 
 def test_the_async_client_says_what_the_other_says(

@@ -1,11 +1,16 @@
 """Hosts that others cannot reach."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from agent_registry_client import AgentRegistryClient, hosts
+from agent_registry_client import (
+    AgentRegistryClient,
+    AsyncAgentRegistryClient,
+    hosts,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +53,27 @@ def test_a_doubtful_host_is_warned_of_and_registered_as_it_is(
         wait_until(lambda: f"host {host}, which does not resolve" in caplog.text)
 
         assert client.get("a").host == host
+
+
+@pytest.mark.parametrize("in_a_loop", [False, True])
+def test_a_doubtful_host_is_warned_of_whichever_way_it_is_registered(
+    client: AgentRegistryClient,
+    described: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    *,
+    in_a_loop: bool,
+) -> None:
+    """By a single call too; once, however often it is repeated."""
+    caplog.set_level(logging.WARNING)
+    described |= {"host": "no-such-host.invalid"}
+    if in_a_loop:
+        other = AsyncAgentRegistryClient(client.urls)
+        for _ in range(3):
+            asyncio.run(other.register("a", **described))
+        asyncio.run(other.close())
+    else:
+        for _ in range(3):
+            client.register("a", **described)
+        client.close()
+
+    assert len([r for r in caplog.records if "does not resolve" in r.message]) == 1

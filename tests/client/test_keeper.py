@@ -12,18 +12,26 @@ from agent_registry_client import (
     BulkRenewal,
     Change,
     InvalidRequest,
+    LimitReached,
+    NotAllowed,
     RegisteredAgent,
     RegistryError,
+    RegistryProblem,
     Renewal,
     State,
     Unavailable,
     Unreachable,
 )
-from agent_registry_client.keeper import Keeper, Kept, Step
+from agent_registry_client.keeper import Keeper, Step
+from agent_registry_client.kept import Kept, kept_agent
 
 NOT_FOUND = AgentNotFound(404, "agent_not_found", "Register again.")
 REFUSED = InvalidRequest(422, "invalid_request", "No.")
 BUSY = Unavailable(503, "store_unavailable", "Later.", retry_after_seconds=3)
+BROKEN = RegistryProblem(500, "internal_error", "A mistake.")
+UNAVAILABLE = Unavailable(503, "store_unavailable", "Later.")
+WHO = NotAllowed(401, "unauthenticated", "Who?")
+TOO_MANY = LimitReached(429, "too_many_registrations", "", retry_after_seconds=7)
 AWAY = Unreachable("connection refused")
 EPOCH = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -36,19 +44,18 @@ class World:
         self.part = 1.0
         self.changes: list[Change] = []
         self.keeper = Keeper(
-            self.changes.extend,
+            lambda told: self.changes.extend(change for _, change in told),
             clock=lambda: self.now,
             draw=(lambda: self.part) if seed is None else random.Random(seed).random,  # noqa: S311 - dice
         )
 
-    def keep(self, *agent_ids: str, ttl_seconds: int = 60, **state: Any) -> list[Kept]:
+    def keep(self, *agent_ids: str, ttl_seconds: int = 60) -> list[Kept]:
         """Keep these agents."""
         kept = [
-            Kept(one, {**DESCRIBED, "ttl_seconds": ttl_seconds}) for one in agent_ids
+            kept_agent(one, DESCRIBED | {"ttl_seconds": ttl_seconds})
+            for one in agent_ids
         ]
         for one in kept:
-            for name, value in state.items():
-                setattr(one, name, value)
             self.keeper.add(one)
         return kept
 
@@ -63,16 +70,16 @@ class World:
         """Answer as a registry that is well."""
         self.keeper.answered(step, answer_to(step, unknown))
 
-    def register(self, *agent_ids: str, **more: Any) -> list[Kept]:
+    def register(self, *agent_ids: str, ttl_seconds: int = 60) -> list[Kept]:
         """Keep agents that the registry knows."""
-        kept = self.keep(*agent_ids, **more)
+        kept = self.keep(*agent_ids, ttl_seconds=ttl_seconds)
         for _ in kept:
             self.answer(self.next())
         self.changes.clear()
         return kept
 
 
-DESCRIBED = {"agent_name": "A", "host": "10.0.0.7", "port": 80}
+DESCRIBED: dict[str, Any] = {"agent_name": "A", "host": "10.0.0.7", "port": 80}
 
 
 def answer_to(
@@ -85,8 +92,8 @@ def answer_to(
     lease: dict[str, Any] = {
         "agent_id": kept.agent_id,
         "expires_at": EPOCH,
-        "ttl_seconds": kept.description["ttl_seconds"],
-        "heartbeat_interval_seconds": kept.description["ttl_seconds"] / 3,
+        "ttl_seconds": round(kept.interval_seconds * 3),
+        "heartbeat_interval_seconds": kept.interval_seconds,
     }
     if step.call.target == "/agents/register":
         return RegisteredAgent(
@@ -276,8 +283,50 @@ def test_what_the_registry_asks_for_is_waited(world: World) -> None:
     world.part = 1.0
     world.keeper.failed(world.next(3), BUSY)
 
-    assert least == 2
+    assert least == 3
     assert world.keeper.seconds_to_wait() == 5
+
+
+@pytest.mark.parametrize(("part", "wait"), [(0.0, 18), (1.0, 20)])
+def test_nobody_waits_for_longer_than_an_interval(
+    world: World, part: float, wait: float
+) -> None:
+    """The lease would run out; and those told so at one instant are spread."""
+    world.keep("a")
+    world.part = part
+
+    world.keeper.failed(
+        world.next(), Unavailable(503, "store_full", "", retry_after_seconds=600)
+    )
+
+    assert world.keeper.seconds_to_wait() == pytest.approx(wait)
+
+
+def test_a_pause_counts_from_the_beginning_of_the_attempt(world: World) -> None:
+    """A registry that drops packets costs no timeout on top of it."""
+    world.keep("a")
+    attempt = world.next()
+    world.now += 5
+
+    world.keeper.failed(attempt, AWAY)
+
+    assert world.keeper.seconds_to_wait() == 0
+    for _ in range(5):
+        attempt = world.next(world.keeper.seconds_to_wait() or 0)
+        world.now += 5
+        world.keeper.failed(attempt, AWAY)
+    assert world.keeper.seconds_to_wait() == 15
+
+
+def test_an_attempt_takes_an_interval_at_most(world: World) -> None:
+    """But for the shortest of TTLs."""
+    world.keep("a", ttl_seconds=9)
+    first = world.next()
+    world.answer(first)
+    world.keep("b", ttl_seconds=1)
+    second = world.next()
+
+    assert (first.timeout_seconds, second.timeout_seconds) == (3, 1)
 
 
 def test_an_absent_registry_is_asked_once_a_pause_for_all(world: World) -> None:
@@ -320,7 +369,7 @@ def test_a_refused_agent_is_tried_again_every_interval(world: World) -> None:
     assert kept.state is State.REGISTERED
 
 
-def test_a_common_beat_that_is_refused_is_made_one_by_one(world: World) -> None:
+def test_a_common_beat_that_is_refused_is_halved(world: World) -> None:
     """The one at fault does not take the others along."""
     kept = world.register("a", "b")
 
@@ -332,6 +381,156 @@ def test_a_common_beat_that_is_refused_is_made_one_by_one(world: World) -> None:
         "a": State.REGISTERED,
         "b": State.REFUSED,
     }
+
+
+def test_one_that_breaks_the_common_beat_takes_nobody_along(world: World) -> None:
+    """It is alone soon, and the lease of no other runs out meanwhile."""
+    world.part = 0.5
+    kept = world.register(*map(str, range(1000)))
+    renewed_at = dict.fromkeys(kept, world.now)
+
+    longest = 0.0
+    while world.now < 1000 + 600:
+        step = world.next(world.keeper.seconds_to_wait() or 0)
+        if any(one.agent_id == "777" for one in step.kept):
+            world.keeper.failed(step, BROKEN)
+        else:
+            world.answer(step)
+            longest = max(longest, *(world.now - renewed_at[one] for one in step.kept))
+            renewed_at.update(dict.fromkeys(step.kept, world.now))
+
+    assert longest < 60
+    assert len([one for one in kept if one.state is State.RETRYING]) == 1
+
+
+def test_an_outage_does_not_part_who_beats_together(world: World) -> None:
+    """A thousand single beats would meet the registry's return."""
+    world.register(*map(str, range(1000)))
+    world.now += 20
+    for _ in range(20):
+        world.keeper.failed(
+            world.next(world.keeper.seconds_to_wait() or 0), UNAVAILABLE
+        )
+
+    steps = []
+    for _ in range(2):
+        steps.append(world.next(world.keeper.seconds_to_wait() or 0))
+        world.answer(steps[-1])
+
+    assert [len(step.kept) for step in steps] == [500, 500]
+    assert len(world.next(20).kept) == 1000
+
+
+def test_one_that_was_at_fault_and_mended_beats_with_the_others_again(
+    world: World,
+) -> None:
+    """Who succeeds grows together, twice as many at each beat."""
+    world.register("a", "b", "c", "d")
+    for kept in world.keeper._kept.values():
+        kept.company = 1
+    sizes = []
+    for _ in range(3):
+        world.now += 20
+        while (step := world.keeper.step()) is not None:
+            world.answer(step)
+            sizes.append(len(step.kept))
+
+    assert sizes == [1, 1, 1, 1, 2, 2, 4]
+
+
+def test_a_client_that_is_turned_away_is_refused_as_a_whole(world: World) -> None:
+    """One attempt an interval speaks for all of its agents, and is told once."""
+    kept = world.register(*map(str, range(1000)))
+
+    world.keeper.failed(world.next(20), WHO)
+    first = len(world.changes)
+    world.keeper.failed(world.next(world.keeper.seconds_to_wait() or 0), WHO)
+
+    assert {(one.state, one.last_error) for one in kept} == {(State.REFUSED, WHO)}
+    assert (first, len(world.changes)) == (1000, 1000)
+    assert world.keeper.seconds_to_wait() == 20
+    world.answer(world.next(20))
+    assert {one.state for one in kept} == {State.REGISTERED}
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(WHO, State.REFUSED), (AWAY, State.RETRYING)]
+)
+def test_a_newcomer_hears_at_once_what_keeps_all_away(
+    world: World, error: RegistryError, state: State
+) -> None:
+    """Nobody waits for an attempt that is not made."""
+    world.keep("a")
+    world.keeper.failed(world.next(), error)
+
+    (late,) = world.keep("late")
+
+    assert (late.state, late.last_error) == (state, error)
+    assert world.changes[-1].agent_id == "late"
+
+
+def test_too_many_registrations_hold_up_no_beat(world: World) -> None:
+    """Newcomers wait as long as they are asked to, all of them together."""
+    world.register("a")
+    newcomers = world.keep("b", "c")
+
+    world.keeper.failed(world.next(), TOO_MANY)
+    told = {one.state for one in newcomers}
+    waited = world.keeper.seconds_to_wait()
+    world.now += 8
+    for _ in newcomers:
+        world.answer(world.next())
+
+    assert (told, waited) == ({State.RETRYING}, 8)
+    assert {one.state for one in newcomers} == {State.REGISTERED}
+
+
+def test_beats_go_on_while_registrations_wait(world: World) -> None:
+    """The registry has nothing against those that it knows."""
+    world.register("a", ttl_seconds=3)
+    world.keep("b", ttl_seconds=60)
+
+    world.keeper.failed(world.next(0.5), TOO_MANY)
+    beat = world.next(0.5)
+
+    assert target(beat) == "/agents/a/heartbeat"
+
+
+@pytest.mark.parametrize("ttl_seconds", [60 * 10**9, 10**400, -5, 0])
+def test_a_ttl_that_is_none_is_refused_and_tried_again(
+    world: World, ttl_seconds: int
+) -> None:
+    """Neither beyond what a thread can wait for, nor without a pause."""
+    world.keep("a", ttl_seconds=ttl_seconds)
+
+    world.keeper.failed(world.next(), REFUSED)
+
+    assert 1 <= (world.keeper.seconds_to_wait() or 0) <= 86_400
+
+
+@pytest.mark.parametrize(("told", "bounded"), [(1e11, 86_400), (1e-9, 0.1)])
+def test_an_interval_that_is_none_is_bounded(
+    world: World, told: float, bounded: float
+) -> None:
+    """Whatever answers there, no beat is a storm, and none too far away to wait for."""
+    world.register("a")
+    renewal = Renewal(
+        agent_id="a", expires_at=EPOCH, ttl_seconds=6, heartbeat_interval_seconds=told
+    )
+
+    world.keeper.answered(world.next(20), renewal)
+
+    assert world.keeper.seconds_to_wait() == pytest.approx(bounded)
+
+
+def test_what_becomes_of_the_metadata_is_no_matter(world: World) -> None:
+    """It was written as JSON when the agent was described."""
+    metadata: dict[str, Any] = {"zone": "eu"}
+    kept = kept_agent("a", DESCRIBED | {"metadata": metadata})
+    world.keeper.add(kept)
+    metadata["broken"] = object()
+
+    assert b'"metadata":{"zone":"eu"}' in (world.next().call.body or b"")
 
 
 def test_one_event_is_told_once(world: World) -> None:
@@ -347,26 +546,6 @@ def test_one_event_is_told_once(world: World) -> None:
     ]
 
 
-def test_an_heir_does_not_bring_back_who_has_left(world: World) -> None:
-    """Who kept it before said goodbye; only what was never known is registered."""
-    (kept,) = world.keep("a", known=True, inherited=True)
-
-    world.keeper.failed(world.next(), NOT_FOUND)
-
-    assert kept.state is State.LEFT
-    assert world.keeper.step() is None
-
-
-def test_an_heir_that_was_renewed_once_keeps_on(world: World) -> None:
-    """From then on the agent is its own."""
-    world.keep("a", known=True, inherited=True)
-    world.answer(world.next())
-
-    world.keeper.failed(world.next(20), NOT_FOUND)
-
-    assert target(world.next()) == "/agents/register"
-
-
 def test_one_that_left_is_forgotten(world: World) -> None:
     """No step is made for it, whatever was planned."""
     (kept,) = world.register("a")
@@ -377,11 +556,16 @@ def test_one_that_left_is_forgotten(world: World) -> None:
     assert world.keeper.seconds_to_wait() is None
 
 
-@pytest.mark.parametrize(("size", "outage"), [(10_000, 3), (2_000, 60), (200, 3600)])
+@pytest.mark.parametrize(
+    ("size", "outage", "before"), [(10_000, 3, 0), (2_000, 60, 0), (10_000, 45, 180)]
+)
 def test_ten_thousand_clients_come_back_spread_over_an_interval(
-    size: int, outage: float
+    size: int, outage: float, before: int
 ) -> None:
-    """No second sees three times its fair share of them, and none comes later."""
+    """No second sees three times its fair share of them, and none comes later.
+
+    An hour is its last seconds, after as many failures as an hour brings.
+    """
     interval = 20
     worlds = [World(seed) for seed in range(size)]
     returned_at = 1000.0 + interval + outage
@@ -396,6 +580,7 @@ def test_ten_thousand_clients_come_back_spread_over_an_interval(
                 world.keeper.failed(step, AWAY)
             else:
                 world.answer(step)
+                world.keeper._failures = before
         arrivals[int(world.now - returned_at)] += 1
 
     fair = size / interval

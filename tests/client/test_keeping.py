@@ -1,17 +1,16 @@
 """Agents that are kept registered, while their registry misbehaves."""
 
 import logging
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from agent_registry_client import (
     AgentRegistryClient,
     Change,
-    NotARegistry,
+    InvalidRequest,
     State,
     Unreachable,
 )
@@ -127,6 +126,125 @@ def test_leaving_a_registry_that_hangs_takes_a_second(
     registry.resume()
 
 
+def test_an_id_that_is_leaving_can_be_registered_again(
+    client: AgentRegistryClient,
+    registry: RegistryProcess,
+    described: dict[str, Any],
+    wait_until: Wait,
+) -> None:
+    """Who hangs in its goodbye is followed by who comes next."""
+    client.registered("other", **described).start()
+    first = client.registered("a", **described).start()
+    registry.pause()
+    first.leave()
+
+    second = client.registered("a", **described | {"port": 8002}).start()
+    registry.resume()
+    wait_until(lambda: second.state == State.REGISTERED)
+
+    assert first.state == State.LEFT
+    assert client.get("a").port == 8002
+    time.sleep(1)
+    assert client.get("a").is_alive
+
+
+def test_a_registration_that_was_left_before_its_start_is_over(
+    client: AgentRegistryClient,
+    described: dict[str, Any],
+    listed: Callable[[], set[str]],
+) -> None:
+    """At once; and it is no ghost that somebody else's thread registers."""
+    never = client.registered("never", **described)
+    began_at = time.monotonic()
+    never.leave()
+    took = time.monotonic() - began_at
+
+    with pytest.raises(RuntimeError, match="over"):
+        never.start()
+    with client.registered("a", **described):
+        assert listed() == {"a"}
+    assert never.state == State.LEFT
+    assert took < 0.5
+
+
+@pytest.mark.parametrize("ttl_seconds", [60 * 10**9, -5])
+def test_a_ttl_that_is_none_does_not_end_the_beats(
+    client: AgentRegistryClient,
+    described: dict[str, Any],
+    ttl_seconds: int,
+    wait_until: Wait,
+) -> None:
+    """It is refused where it is written, and harms nobody else."""
+    with pytest.raises(InvalidRequest, match="ttl_seconds"):
+        client.registered("wrong", **described | {"ttl_seconds": ttl_seconds}).start()
+
+    with client.registered("a", **described) as registration:
+        wait_until(lambda: registration.state == State.REGISTERED, 3)
+
+
+def test_metadata_that_is_spoiled_later_harms_nobody(
+    client: AgentRegistryClient, described: dict[str, Any], wait_until: Wait
+) -> None:
+    """The agent comes back as it described itself, and the others beat on."""
+    metadata: dict[str, Any] = {"zone": "eu"}
+    with (
+        client.registered("a", **described, metadata=metadata) as a,
+        client.registered("b", **described) as b,
+    ):
+        metadata["broken"] = object()
+        client.deregister("a")
+        wait_until(lambda: client.agents(metadata={"zone": "eu"}))
+
+        time.sleep(0.7)
+        assert (a.state, b.state) == (State.REGISTERED, State.REGISTERED)
+        assert (b.silent_seconds or 9) < 0.7
+
+
+def test_a_log_that_raises_ends_no_beat(
+    client: AgentRegistryClient,
+    registry: RegistryProcess,
+    described: dict[str, Any],
+    wait_until: Wait,
+) -> None:
+    """A filter of the program is the program's mistake."""
+
+    def stumble(_: logging.LogRecord) -> bool:
+        raise RuntimeError("mistake of the program")
+
+    logger = logging.getLogger("agent_registry_client")
+    logger.addFilter(stumble)
+    try:
+        with client.registered("a", **described) as registration:
+            registry.kill()
+            wait_until(lambda: registration.state == State.RETRYING)
+            registry.start()
+
+            wait_until(lambda: registration.state == State.REGISTERED, 3)
+    finally:
+        logger.removeFilter(stumble)
+    assert registration.state == State.LEFT
+
+
+def test_without_a_thread_nobody_is_kept_and_the_next_one_is(
+    run_program: Callable[[str], Any],
+) -> None:
+    """What could not begin is an error, and no ghost."""
+    program = run_program("""
+        stumble = lambda *_: (_ for _ in ()).throw(RuntimeError("can't start"))
+        start, threading.Thread.start = threading.Thread.start, stumble
+        first = client.registered('first', **me)
+        try:
+            first.start()
+        except RuntimeError as error:
+            say(error)
+        threading.Thread.start = start
+        with client.registered('second', **me) as second:
+            say(second.state, [agent.agent_id for agent in client.agents()])
+    """)
+
+    assert program.end() == (0, "can't start\nregistered ['second']", "")
+
+
 def test_a_mistake_does_not_end_the_beats(
     client: AgentRegistryClient,
     described: dict[str, Any],
@@ -166,94 +284,6 @@ def test_many_that_leave_an_absent_registry_say_so_once(
     assert {registration.state for registration in kept} == {State.LEFT}
     assert "a-0 (and 19 more) left, but is listed" in caplog.text
     assert len([r for r in caplog.records if "left" in r.message]) == 1
-
-
-GARBAGE = [
-    b"\x00\xff\x00\xff" * 100,
-    b"SSH-2.0-OpenSSH_9.2\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    b"HTTP/1.1 302 Found\r\nLocation: http://evil/\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>",
-    b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}",
-    b"",
-]
-
-
-class Garbage:
-    """A server that answers whatever it is asked with the same bytes."""
-
-    def __init__(self, port: int, said: bytes) -> None:
-        self._said = said
-        self._listening = socket.create_server(("127.0.0.1", port))
-        self._listening.settimeout(0.05)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while not self._over.is_set():
-            try:
-                connection, _ = self._listening.accept()
-            except TimeoutError:
-                continue
-            with connection:
-                connection.recv(65_536)
-                connection.sendall(self._said)
-
-    def stop(self) -> None:
-        """Close it."""
-        self._over.set()
-        self._thread.join()
-        self._listening.close()
-
-
-@pytest.fixture
-def start_garbage() -> Iterator[Callable[[int, bytes], Garbage]]:
-    """Return what starts such servers."""
-    started: list[Garbage] = []
-
-    def start(port: int, said: bytes) -> Garbage:
-        started.append(Garbage(port, said))
-        return started[-1]
-
-    yield start
-    for garbage in started:
-        garbage.stop()
-
-
-@pytest.mark.parametrize("said", GARBAGE)
-def test_garbage_is_told_apart(
-    start_garbage: Callable[[int, bytes], Garbage], unused_port: int, said: bytes
-) -> None:
-    """Whatever speaks at the registry's address, a caller hears of our errors only."""
-    start_garbage(unused_port, said)
-    client = AgentRegistryClient(f"http://127.0.0.1:{unused_port}", timeout_seconds=1)
-
-    with pytest.raises((NotARegistry, Unreachable)):
-        client.get("a")
-
-
-def test_a_registry_replaced_by_garbage_is_waited_for(
-    registry: RegistryProcess,
-    start_garbage: Callable[[int, bytes], Garbage],
-    described: dict[str, Any],
-    wait_until: Wait,
-) -> None:
-    """Beats go on once a registry is back."""
-    client = AgentRegistryClient(registry.url)
-    port = int(registry.url.rpartition(":")[2])
-    with client.registered("a", **described) as registration:
-        registry.kill()
-        garbage = start_garbage(port, GARBAGE[2])
-        wait_until(lambda: isinstance(registration.last_error, NotARegistry))
-        assert registration.state == State.RETRYING
-        garbage.stop()
-        registry.start()
-
-        wait_until(lambda: registration.state == State.REGISTERED, 2)
 
 
 def test_each_change_of_state_is_told_once_and_logged_once(
@@ -302,10 +332,3 @@ def test_a_callback_that_hangs_or_raises_stops_no_beat(
         assert (registration.silent_seconds or 9) < 0.7
         release.set()
         wait_until(lambda: "mistake of the program" in caplog.text)
-
-
-@pytest.fixture
-def unused_port() -> int:
-    """Return a port nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        return int(bound.getsockname()[1])

@@ -31,7 +31,20 @@ def test_every_module_is_in_the_order_of_reading() -> None:
     assert modules - set(re.findall(r"`(\w+)`", order)) == {
         "__init__",
         "hosts",
+        "logs",
         "testing",
         "threads",
+        "tls",
         "version",
     }
+
+
+def test_the_bound_of_the_soak_is_the_tests() -> None:
+    """And what was measured is within it."""
+    soak = (Path(__file__).parent / "test_soak.py").read_text()
+    (bound,) = re.findall(r"(?m)^PEAK = (\d+)$", soak)
+    peaks = re.findall(r"(?m)^\| \w+, \d+ s \|.* (\d+\.\d) \|$", README)
+
+    assert f"the test bounds the last column at {bound}." in README
+    assert len(peaks) == 6
+    assert max(map(float, peaks)) <= float(bound)

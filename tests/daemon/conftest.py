@@ -20,7 +20,7 @@ def _bare_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test in an empty folder, with no variable of ours or systemd's."""
     monkeypatch.chdir(tmp_path)
     for variable in os.environ:
-        if variable.startswith((PREFIX, "NOTIFY_", "WATCHDOG_", "JOURNAL_")):
+        if variable.startswith((PREFIX, "NOTIFY_", "WATCHDOG_", "JOURNAL_", "LISTEN_")):
             monkeypatch.delenv(variable)
 
 

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from daemon.app import RegistryDaemon
 from daemon.config import Config
 from daemon.lease_clock import LeaseClock
+from daemon.listener import bind
 from daemon.systemd import Notifier
 
 MakeConfig = Callable[..., Config]
@@ -114,6 +115,57 @@ def test_a_stopped_daemon_starts_again(quick: Config) -> None:
         daemon.start()
         assert _health(daemon)["status"] == "ok"
         assert daemon.stop()
+
+
+def test_a_passed_socket_is_served_in_place_of_the_configured_address(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says so; whoever passed it has a copy that listens on."""
+    caplog.set_level(logging.INFO, "daemon")
+    kept = bind("127.0.0.1", 0)
+    nowhere = make_config(server={"host": "no-such-host.invalid"})
+    daemon = RegistryDaemon(nowhere, take_passed=kept.dup)
+    daemon.start()
+
+    health = _health(daemon)
+    stopped_well = daemon.stop()
+
+    assert health["status"] == "ok"
+    assert stopped_well
+    assert daemon.address == kept.getsockname()
+    assert f"Ready on http://127.0.0.1:{daemon.address[1]}, pid" in caplog.text
+    assert "socket_passed" in [getattr(r, "action", "") for r in caplog.records]
+    with kept:
+        socket.create_connection(daemon.address, timeout=5).close()
+
+
+@pytest.mark.parametrize("name", ["{}/registry.sock", "\0{}"], ids=["path", "abstract"])
+def test_a_passed_unix_socket_is_served(
+    make_config: MakeConfig,
+    tmp_path: Path,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A proxy on the same machine needs no port; the path stays for the next start."""
+    caplog.set_level(logging.INFO, "daemon")
+    path = name.format(tmp_path)
+    with socket.socket(socket.AF_UNIX) as kept:
+        kept.bind(path)
+        kept.listen()
+        daemon = RegistryDaemon(make_config(), take_passed=kept.dup)
+        daemon.start()
+
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.settimeout(10)
+            caller.connect(path)
+            caller.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = caller.recv(65_536)
+        daemon.stop()
+
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert f"Ready on unix:{path.replace(chr(0), '@')}, pid" in caplog.text
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(path)
 
 
 def test_two_daemons_fit_into_one_process(make_config: MakeConfig) -> None:

@@ -31,6 +31,8 @@ def _another(kind: Any, default: Any) -> Any:
         return not default
     if kind is float:
         return default / 2
+    if isinstance(default, list):
+        return ["10.0.0.1"]
     return default + "x" if isinstance(default, str) else default + 1
 
 
@@ -71,7 +73,8 @@ def test_the_environment_beats_the_file(
     """Each key has a variable of its own; its neighbours keep their values."""
     Path("config.toml").write_text(SHIPPED.read_text())
     wanted = _another(kind, default)
-    monkeypatch.setenv(f"AGENT_REGISTRY_{section.upper()}__{key.upper()}", str(wanted))
+    said = json.dumps(wanted) if isinstance(wanted, list) else str(wanted)
+    monkeypatch.setenv(f"AGENT_REGISTRY_{section.upper()}__{key.upper()}", said)
 
     loaded = load_config().model_dump()
 
@@ -108,6 +111,12 @@ def test_the_file_is_sought_where_it_is_said_to_be(
         ("[server]\nport = 'http'", "server.port", "valid integer"),
         ("[server]\nhost = ''", "server.host", "at least 1 character"),
         ("[server]\ndrain_seconds = 0", "server.drain_seconds", "greater than 0"),
+        ("[server]\nallowed_hosts = ['a:1']", "server.allowed_hosts", "match pattern"),
+        (
+            "[server]\ntrusted_proxies = ['*']",
+            "server.trusted_proxies",
+            "IPv4 or IPv6 network",
+        ),
         ("[store]\nsynchronous = 'off'", "store.synchronous", "'full' or 'normal'"),
         ("[store]\nreader_threads = 0", "store.reader_threads", "greater than or"),
         ("[leases]\nmin_ttl_seconds = 61", "leases", "min_ttl_seconds <= default_ttl"),

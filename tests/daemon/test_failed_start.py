@@ -1,5 +1,6 @@
 """A daemon that cannot start."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from daemon.app import RegistryDaemon, StartupFailed
 from daemon.config import Config
 from daemon.listener import bind
 from daemon.lock import DaemonLock
+from daemon.systemd import passed_socket
 
 MakeConfig = Callable[..., Config]
 
@@ -97,6 +99,17 @@ def _url(request: pytest.FixtureRequest, name: str) -> str:
 
 def _contents() -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path.cwd().iterdir()}
+
+
+def test_sockets_that_cannot_be_served_end_the_start(make_config: MakeConfig) -> None:
+    """Only an operator can mend the socket unit."""
+    two = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2"}
+    daemon = RegistryDaemon(make_config(), take_passed=lambda: passed_socket(two))
+
+    with pytest.raises(StartupFailed, match=r"^2 sockets .*socket unit\)$") as failed:
+        daemon.start()
+
+    assert failed.value.lasting
 
 
 def test_a_url_that_names_no_store_is_refused_before_any_start(

@@ -3,10 +3,11 @@
 import json
 import logging
 import re
+import threading
 
 import pytest
 
-from daemon.logs import configure_logging
+from daemon.logs import LineLimit, configure_logging
 
 pytestmark = pytest.mark.usefixtures("restored_logging")
 log = logging.getLogger("daemon.app")
@@ -168,3 +169,147 @@ def test_libraries_speak_up_only_to_warn(capsys: pytest.CaptureFixture[str]) -> 
 
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("uvicorn.error: Odd request")
+
+
+@pytest.fixture
+def clock() -> list[float]:
+    """Return the time that line limits go by, in a list to be changed."""
+    return [1_000.0]
+
+
+@pytest.fixture
+def told(clock: list[float]) -> list[logging.LogRecord]:
+    """Let three lines of a kind pass in a minute; return the list they come to."""
+    told: list[logging.LogRecord] = []
+
+    class Teller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            record.getMessage()
+            told.append(record)
+
+    teller = Teller()
+    teller.addFilter(LineLimit(3, lambda: clock[0]))
+    logging.basicConfig(level=logging.INFO, handlers=[teller], force=True)
+    return told
+
+
+def _repeat(count: int, message: str = "Odd", **fields: object) -> None:
+    for _ in range(count):
+        log.info(message, extra=fields)
+
+
+def test_so_many_lines_of_a_kind_are_told_in_a_minute(
+    told: list[logging.LogRecord],
+) -> None:
+    """An action is a kind, and so is a sentence without one."""
+    _repeat(5, "Registered", action="agent_registered")
+    _repeat(5, "Odd")
+
+    assert [line.msg for line in told] == ["Registered"] * 3 + ["Odd"] * 3
+
+
+def test_what_is_kept_back_is_not_even_formatted() -> None:
+    """A flood costs no more than its counting."""
+
+    class Unspeakable:
+        def __str__(self) -> str:
+            raise AssertionError("formatted")
+
+    limit = LineLimit(1)
+    said = {"msg": "Said %s", "args": (Unspeakable(),), "levelno": logging.INFO}
+
+    passed = [limit.filter(logging.makeLogRecord(said)) for _ in range(3)]
+
+    assert passed == [True, False, False]
+
+
+def test_what_was_kept_back_is_told_when_the_minute_is_over(
+    clock: list[float], told: list[logging.LogRecord]
+) -> None:
+    """In one line before the next one, by kind; then the count begins anew."""
+    _repeat(5, "Registered", action="agent_registered")
+    _repeat(4, "Odd")
+    told.clear()
+    clock[0] += 60
+
+    _repeat(1, "Registered", action="agent_registered")
+
+    dropped, registered = told
+    assert vars(dropped)["action"] == "log_dropped"
+    assert vars(dropped)["dropped"] == {"agent_registered": 2, "daemon.app: Odd": 1}
+    assert dropped.getMessage() == (
+        "Lines were not told: 2 of agent_registered, 1 of daemon.app: Odd"
+    )
+    assert registered.msg == "Registered"
+
+
+def test_a_quiet_minute_is_followed_by_nothing(
+    clock: list[float], told: list[logging.LogRecord]
+) -> None:
+    """Where nothing was kept back there is nothing to tell."""
+    _repeat(3)
+    clock[0] += 60
+    _repeat(1)
+
+    assert [line.msg for line in told] == ["Odd"] * 4
+
+
+def test_critical_lines_are_never_kept_back(
+    told: list[logging.LogRecord],
+) -> None:
+    """They are few, and each may be the last."""
+    for _ in range(5):
+        log.critical("Over")
+
+    assert len(told) == 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "passing"),
+    [
+        ({"principal": "billing"}, 5),
+        ({"principal": ""}, 3),
+        ({"principal": "billing", "refused": True}, 3),
+    ],
+)
+def test_what_a_principal_did_is_never_kept_back(
+    fields: dict[str, object],
+    passing: int,
+    told: list[logging.LogRecord],
+) -> None:
+    """Unless it was refused, which no quota bounds."""
+    _repeat(5, "Deregistered", action="agent_deregistered", **fields)
+
+    assert len(told) == passing
+
+
+def test_kinds_without_end_are_one_kind(
+    told: list[logging.LogRecord],
+) -> None:
+    """Sentences that are made of what was sent are not told without end either."""
+    for number in range(1_000):
+        _repeat(1, f"Odd {number}")
+
+    assert len(told) == 103
+
+
+def test_lines_are_counted_from_any_thread(
+    told: list[logging.LogRecord],
+) -> None:
+    """Exactly so many pass, whoever speaks."""
+    speaking = [threading.Thread(target=_repeat, args=(100,)) for _ in range(8)]
+    for thread in speaking:
+        thread.start()
+    for thread in speaking:
+        thread.join()
+
+    assert len(told) == 3
+
+
+def test_the_limit_is_configured(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `log.lines_per_minute` says."""
+    configure_logging("info", "text", 2)
+
+    _repeat(3)
+
+    assert len(capsys.readouterr().err.splitlines()) == 2

@@ -1,29 +1,167 @@
-"""What is answered to bytes that are no HTTP."""
+"""HTTP below the application: what reaches it, what does not, and when."""
 
+import asyncio
 import json
-import socket
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from fastapi import FastAPI
+import uvicorn
+from uvicorn.server import ServerState
 
-from daemon.listener import HttpListener, bind
+from daemon.connections import Connections, Limits
+from daemon.head import HeadCheck
+from daemon.protocol import RegistryProtocol
+
+GET = b"GET /one HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /one HTTP/1.1\r\nHost: localhost\r\n"
+
+
+class Wire(asyncio.Transport):
+    """What the protocol writes to; its other end is the test."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("10.0.0.7", 1), "sockname": ("10.0.0.1", 80)})
+        self.written = b""
+        self.unread = 0
+        self.ended = ""
+        self.paused = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take it."""
+        assert not self.ended
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        """Tell whether it was closed."""
+        return bool(self.ended)
+
+    def close(self) -> None:
+        """Write it down."""
+        self.ended = self.ended or "closed"
+
+    def abort(self) -> None:
+        """Write it down."""
+        self.ended = "aborted"
+
+    def get_write_buffer_size(self) -> int:
+        """Return what the test says."""
+        return self.unread
+
+    def pause_reading(self) -> None:
+        """Write it down."""
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        """Write it down."""
+        self.paused = False
+
+    @property
+    def statuses(self) -> list[int]:
+        """Return the statuses of what was answered."""
+        return [int(n) for n in re.findall(rb"HTTP/1\.1 (\d+) ", self.written)]
+
+
+class Client:
+    """One connection to an application that holds its answers back until asked."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
+        self.seen: list[tuple[str, list[Any], bytes]] = []
+        self.called = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.now = 1_000.0
+        self.closed: list[str] = []
+        self.connections = Connections(
+            limits, most=100, closed=self.closed.append, monotonic=lambda: self.now
+        )
+        self.wire = Wire()
+        self._loop = loop
+        config = uvicorn.Config(
+            self._application, interface="asgi3", ws="none", log_config=None
+        )
+        config.load()
+        self.protocol = RegistryProtocol(
+            connections=self.connections,
+            heads=HeadCheck(()),
+            config=config,
+            server_state=ServerState(),
+            app_state={},
+            _loop=loop,
+        )
+        self.protocol.connection_made(self.wire)
+
+    async def _application(self, scope: Any, receive: Any, send: Any) -> None:
+        self.called += 1
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self.seen.append(("gone", [], body))
+                return
+            body, more = body + message["body"], message["more_body"]
+        self.seen.append((scope["path"], scope["headers"], body))
+        await self.answers.wait()
+        head = {"status": 200, "headers": [(b"content-length", b"2")]}
+        await send({"type": "http.response.start"} | head)
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    def send(self, *parts: bytes) -> None:
+        """Send what comes in these parts, and let the loop turn."""
+        for part in parts:
+            if not self.wire.ended:
+                self.protocol.data_received(part)
+        self.turn()
+
+    def turn(self) -> None:
+        """Let the loop do what it has to."""
+        for _ in range(8):
+            self._loop.run_until_complete(asyncio.sleep(0))
+
+    def leave(self) -> None:
+        """Lose the connection, whatever goes on."""
+        self.answers.set()
+        self.protocol.connection_lost(None)
+        self.turn()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        self.connections.sweep()
+        self.turn()
 
 
 @pytest.fixture
-def bound() -> Iterator[socket.socket]:
-    """Serve an application that is never reached, on a free port."""
-    with bind("127.0.0.1", 0) as bound:
-        listener = HttpListener(
-            FastAPI(),
-            bound,
-            keep_alive_seconds=5,
-            drain_seconds=1,
-            on_death=lambda: None,
-        )
-        listener.start()
-        yield bound
-        listener.stop()
+def connect() -> Iterator[Callable[..., Client]]:
+    """Return what opens a connection, with limits over the defaults."""
+    loop = asyncio.new_event_loop()
+    clients: list[Client] = []
+
+    def connect(**limits: Any) -> Client:
+        clients.append(Client(loop, Limits(**limits)))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        client.leave()
+    loop.close()
+
+
+@pytest.fixture
+def client(connect: Callable[..., Client]) -> Client:
+    """Return a connection with the default limits."""
+    return connect()
+
+
+def _problem(wire: Wire) -> tuple[int, str]:
+    head, _, body = wire.written.rpartition(b"\r\n\r\n")
+    head = head[head.rindex(b"HTTP/1.1") :].lower()
+    assert b"content-type: application/problem+json" in head
+    assert b"connection: close" in head
+    assert wire.ended == "closed"
+    problem = json.loads(body)
+    return problem["status"], problem["code"]
 
 
 @pytest.mark.parametrize(
@@ -31,19 +169,255 @@ def bound() -> Iterator[socket.socket]:
     [
         b"no http at all\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+        GET + b"content-length: -1\r\n\r\n",
     ],
 )
 def test_what_is_no_http_is_answered_with_a_problem(
-    bound: socket.socket, sent: bytes
+    client: Client, sent: bytes
 ) -> None:
     """400, nothing of it repeated, and the connection is closed."""
-    with socket.create_connection(bound.getsockname()) as client:
-        client.sendall(sent)
-        answer = b"".join(iter(lambda: client.recv(65_536), b""))
+    client.send(sent)
 
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert b"content-type: application/problem+json" in head.lower()
-    assert b"connection: close" in head.lower()
-    assert (json.loads(body)["status"], json.loads(body)["code"]) == (400, "http_error")
+    assert _problem(client.wire) == (400, "http_error")
+    assert client.closed == ["broken"]
+    assert client.seen == []
+
+
+def test_a_request_reaches_the_application_when_it_is_whole(client: Client) -> None:
+    """Not before its last byte."""
+    request = POST + b"Content-Length: 4\r\n\r\nbody"
+    for byte in request[:-1]:
+        client.send(bytes([byte]))
+    before = client.called
+
+    client.send(request[-1:])
+
+    assert before == 0
+    assert [(path, body) for path, _, body in client.seen] == [("/one", b"body")]
+    assert client.wire.statuses == [200]
+
+
+def test_many_requests_follow_each_other(client: Client) -> None:
+    """On one connection, each answered before the next comes."""
+    for _ in range(3):
+        client.send(GET + b"\r\n")
+        client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n", b"0\r\n", b"\r\n")
+
+    assert client.wire.statuses == [200] * 6
+    assert client.wire.ended == ""
+
+
+@pytest.mark.parametrize("sent", [GET, POST + b"Content-Length: 9\r\n\r\nbody"])
+def test_a_request_that_is_late_is_told_so(client: Client, sent: bytes) -> None:
+    """408 at ten seconds after its first byte; a trickle extends nothing."""
+    client.wait(5)
+    client.send(sent[:-2])
+    client.wait(9.9)
+    client.send(sent[-2:])
+    before = client.wire.ended
+
+    client.wait(0.1)
+
+    assert before == ""
+    assert _problem(client.wire) == (408, "request_timeout")
+    assert (client.closed, client.called) == (["late"], 0)
+
+
+def test_each_request_has_its_own_time(client: Client) -> None:
+    """Half a request after a long rest is late only ten seconds later."""
+    client.send(GET + b"\r\n")
+    client.wait(60)
+    client.send(GET)
+    client.wait(9)
+    client.send(b"\r\n")
+    client.wait(9)
+
+    assert client.wire.statuses == [200, 200]
+    assert client.wire.ended == ""
+
+
+def test_a_connection_that_sends_nothing_is_closed_silently(client: Client) -> None:
+    """There is no request to answer."""
+    client.send(b"\r\n\r\n")
+
+    client.wait(10)
+
+    assert (client.wire.ended, client.wire.written) == ("closed", b"")
+
+
+def test_a_connection_at_rest_is_kept_for_its_time(client: Client) -> None:
+    """As long as configured, whatever empty lines come."""
+    client.send(GET + b"\r\n")
+    client.wait(74)
+    client.send(b"\r\n")
+    before = client.wire.ended
+
+    client.wait(1)
+
+    assert (before, client.wire.ended) == ("", "closed")
+    assert client.closed == []
+
+
+def test_a_connection_at_rest_whose_answer_is_unread_is_cut(client: Client) -> None:
+    """Closing would wait for its reader for ever."""
+    client.send(GET + b"\r\n")
+    client.wire.unread = 1
+
+    client.wait(75)
+
+    assert client.wire.ended == "aborted"
+
+
+def test_who_is_closed_and_does_not_read_is_cut(client: Client) -> None:
+    """An answer that ends a connection has its time to be read too."""
+    client.wire.unread = 1
+    client.send(GET + b"Connection: close\r\n\r\n")
+    before = client.wire.ended
+
+    client.wait(30)
+
+    assert (before, client.wire.ended) == ("closed", "aborted")
+    assert client.closed == ["slow_reader"]
+
+
+def test_who_does_not_read_is_cut(client: Client) -> None:
+    """From when more waits than should; not when it was read meanwhile."""
+    client.answers.clear()
+    client.send(GET + b"\r\n")
+    client.protocol.pause_writing()
+    client.wait(29)
+    client.protocol.resume_writing()
+    client.protocol.pause_writing()
+    client.wait(1)
+    before = client.wire.ended
+
+    client.wait(29)
+
+    assert (before, client.wire.ended) == ("", "aborted")
+
+
+@pytest.mark.parametrize("size", [1, 16_384])
+def test_a_head_that_is_too_large_is_refused(client: Client, size: int) -> None:
+    """431, whether it comes at once or in pieces, and before it is whole."""
+    head = GET + b"X: " + b"x" * 16_384
+
+    client.send(*(head[at : at + size] for at in range(0, len(head), size)))
+
+    assert _problem(client.wire) == (431, "header_too_large")
+
+
+def test_a_large_body_is_no_head(client: Client) -> None:
+    """Its bytes do not count, in one piece with the head or in many."""
+    body = b"x" * 60_000
+    request = POST + b"Content-Length: 60000\r\n\r\n" + body
+
+    client.send(request)
+    client.send(*(request[at : at + 999] for at in range(0, len(request), 999)))
+
+    assert client.wire.statuses == [200, 200]
+    assert [seen[2] for seen in client.seen] == [body, body]
+
+
+def test_a_trailer_adds_no_header(client: Client) -> None:
+    """Nobody has judged it."""
+    client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+
+    client.send(b"0\r\nHost: evil.example\r\n\r\n", GET + b"\r\n")
+
+    ((_, headers, _), *_) = client.seen
+    assert [value for name, value in headers if name == b"host"] == [b"localhost"]
+    assert client.wire.statuses[0] == 200
+
+
+def test_a_large_body_reaches_the_application_as_it_comes(client: Client) -> None:
+    """It is for the call to say how much is too much; what is lost is told to it."""
+    client.send(POST + b"Content-Length: 99999999\r\n\r\n" + b"x" * 9)
+    client.send(b"x" * 9)
+
+    client.wait(10)
+
+    assert client.seen == [("gone", [], b"x" * 18)]
+    assert client.wire.statuses == [408]
+
+
+def test_who_asks_before_sending_is_told_to_go_on(client: Client) -> None:
+    """Expect: 100-continue."""
+    client.send(POST + b"Content-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+    told = client.wire.written
+
+    client.send(b"body")
+
+    assert told == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert client.wire.statuses == [100, 200]
+
+
+@pytest.mark.parametrize("behind", [GET + b"\r\n", GET[:9], b"\0", POST[:9] + GET])
+@pytest.mark.parametrize("times", [1, 100])
+def test_nothing_is_pipelined(client: Client, behind: bytes, times: int) -> None:
+    """The first is answered rightly, then comes one 400, however much was sent."""
+    client.answers.clear()
+    client.send(GET + b"\r\n" + behind * times)
+    client.send(behind)
+    before = client.wire.written
+
+    client.answers.set()
+    client.turn()
+
+    assert before == b""
+    assert client.wire.statuses == [200, 400]
+    assert _problem(client.wire) == (400, "http_error")
+    assert len(client.seen) == 1
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_", [GET + H2C + b"\r\n", POST + H2C + b"Content-Length: 4\r\n\r\nbody"]
+)
+@pytest.mark.parametrize("size", [1, 999])
+def test_a_wish_for_h2c_is_ignored(client: Client, request_: bytes, size: int) -> None:
+    """With its body, in whatever pieces; and the connection goes on."""
+    client.send(*(request_[at : at + size] for at in range(0, len(request_), size)))
+    client.send(GET + b"\r\n")
+
+    assert client.wire.statuses == [200, 200]
+    assert client.seen[0][2] == request_.partition(b"\r\n\r\n")[2]
+
+
+def test_http_1_0_closes_behind_its_answer(client: Client) -> None:
+    """It may have no Host."""
+    client.send(b"GET /one HTTP/1.0\r\n\r\n")
+
+    assert client.wire.statuses == [200]
+    assert client.wire.ended == "closed"
+
+
+def test_a_stop_closes_what_is_unfinished_at_once(
+    connect: Callable[..., Client],
+) -> None:
+    """Half a request has nothing to lose; one that is whole is answered."""
+    half, nothing, whole = connect(), connect(), connect()
+    half.send(POST + b"Content-Length: 9\r\n\r\nbody")
+    whole.answers.clear()
+    whole.send(GET + b"\r\n")
+
+    for client in (half, nothing, whole):
+        client.protocol.shutdown()
+    ended = [client.wire.ended for client in (half, nothing, whole)]
+    whole.answers.set()
+    whole.turn()
+
+    assert ended == ["closed", "closed", ""]
+    assert (whole.wire.statuses, whole.wire.ended) == ([200], "closed")
+
+
+def test_the_oldest_unfinished_connection_is_cut_for_a_new_one(
+    client: Client,
+) -> None:
+    """Without a word: it costs nothing to make more of them."""
+    client.send(GET)
+
+    client.protocol.abort()
+
+    assert (client.wire.ended, client.wire.written) == ("aborted", b"")

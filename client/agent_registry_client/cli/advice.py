@@ -1,5 +1,6 @@
 """Exit statuses, and what an error tells its reader to do next."""
 
+import logging
 import sys
 from typing import Any
 
@@ -25,12 +26,19 @@ CANNOT_RUN, NOT_FOUND, INTERRUPTED = 126, 127, 130
 
 _NEXT = {
     "agent_not_found": "`agent-registry list --include-dead` shows who is known.",
+    "forbidden": "Its operator can say which token may do this, for which agents.",
+    "header_too_large": "Ask for less at a time, or with a shorter token.",
     "invalid_request": "Mend that, and repeat.",
     "internal_error": "The daemon's log says why.",
     "malformed_json": "Mend that, and repeat.",
+    "misdirected": "Is the host of --url one of the registry's server.allowed_hosts?",
     "not_found": "Is the path of --url right?",
     "overloaded": "Repeat in a moment.",
+    "quota_exceeded": "Deregister who is not needed, or have the limit raised.",
+    "request_timeout": "Repeat in a moment.",
     "store_unavailable": "Repeat in a moment; if it lasts, the daemon's log says why.",
+    "too_many_registrations": "Repeat in a moment.",
+    "unauthenticated": "Set AGENT_REGISTRY_TOKEN to a token that the registry knows.",
 }
 
 
@@ -42,15 +50,20 @@ def status_of(error: RegistryError) -> int:
 def advice(error: RegistryError) -> str:
     """Return what to do next."""
     if isinstance(error, Unreachable):
+        if "certificate" in str(error).lower():
+            return (
+                "AGENT_REGISTRY_CA_FILE names whom to trust, AGENT_REGISTRY_CERT_FILE "
+                "and _KEY_FILE as whom to come."
+            )
         return (
             "Start one with `make run` or `agent-registryd`, or say where it is: "
             "--url, or AGENT_REGISTRY_URL."
         )
     if isinstance(error, NotARegistry):
         return "Something else answers there: is --url, or AGENT_REGISTRY_URL, right?"
-    if isinstance(error, NotAllowed):
-        return "Set AGENT_REGISTRY_TOKEN to a token that may do this."
     code = error.code if isinstance(error, RegistryProblem) else ""
+    if isinstance(error, NotAllowed) and code not in _NEXT:
+        return "Set AGENT_REGISTRY_TOKEN to a token that may do this."
     return _NEXT.get(code, "`agent-registry health` may tell more.")
 
 
@@ -64,6 +77,13 @@ def complain(reason: object, then: str = "") -> None:
     typer.echo(f"agent-registry: {printable(reason)}", err=True)
     if then:
         typer.echo(f"  {then}", err=True)
+
+
+def log_to_stderr(level: int) -> None:
+    """Show what the library logs."""
+    logging.basicConfig(
+        stream=sys.stderr, level=level, format="agent-registry: %(message)s"
+    )
 
 
 class Advising(typer.core.TyperGroup):

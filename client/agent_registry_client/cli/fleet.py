@@ -53,5 +53,8 @@ def health(*, url: Url = None, json: Json = False) -> None:
     """
     told = AgentRegistryClient(url).health()
     print_one(told, as_json=json)
+    if told.version is None:
+        hint = "That is all it tells without a token that may read: "
+        typer.echo(hint + "AGENT_REGISTRY_TOKEN.", err=True)
     if not told.ok:
         raise typer.Exit(FAILED)

@@ -52,7 +52,7 @@ def print_agents(agents: Iterable[AgentInfo], *, as_json: bool) -> None:
 
 
 def print_one(value: Any, *, as_json: bool) -> None:  # noqa: ANN401 - as `document`
-    """Print one thing: a line for each of its fields, or an object."""
+    """Print one thing: a line for each of its fields that are known, or an object."""
     told = document(value)
     if as_json:
         typer.echo(json.dumps(told, indent=2))
@@ -67,7 +67,7 @@ def _flat(told: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in told.items():
         if isinstance(value, dict) and value and key != "metadata":
             yield from _flat(value, f"{prefix}{key}.")
-        else:
+        elif value is not None:
             text = value if isinstance(value, str) else json.dumps(value)
             yield prefix + key, printable(text)
 

@@ -1,9 +1,11 @@
 """`register` and `deregister`: by hand, for one lease."""
 
 import json as json_text
+import logging
 
 import typer
 
+from agent_registry_client.cli.advice import log_to_stderr
 from agent_registry_client.cli.options import (
     Host,
     Id,
@@ -32,14 +34,16 @@ def register(
     json: Json = False,
 ) -> None:
     """Register an agent for one TTL. Nothing beats for it: see `run`."""
-    registered = AgentRegistryClient(url).register(
-        agent_id,
-        agent_name=name,
-        host=host,
-        port=port,
-        ttl_seconds=ttl,
-        metadata=metadata_of(metadata),
-    )
+    log_to_stderr(logging.WARNING)  # a host that others cannot reach
+    with AgentRegistryClient(url) as client:
+        registered = client.register(
+            agent_id,
+            agent_name=name,
+            host=host,
+            port=port,
+            ttl_seconds=ttl,
+            metadata=metadata_of(metadata),
+        )
     print_one(registered, as_json=json)
 
 

@@ -1,11 +1,11 @@
 """`run`: any program, of any language, as an agent."""
 
 import logging
+import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -21,10 +21,12 @@ from agent_registry_client.cli.options import (
     metadata_of,
 )
 from agent_registry_client.cli.program import (
+    Check,
     CommandSucceeds,
     Passing,
+    PortAnswers,
+    end,
     exit_status,
-    port_answers,
 )
 from agent_registry_client.client import AgentRegistryClient
 from agent_registry_client.errors import RegistryError
@@ -75,9 +77,8 @@ def run(
     if ready_port and ready_cmd:
         raise typer.BadParameter("--ready-port or --ready-cmd, not both")
     if shutil.which(command[0]) is None:
-        advice.complain(f"{command[0]}: not found, or not executable")
-        raise typer.Exit(advice.NOT_FOUND)
-    _log_to_stderr(logging.WARNING if quiet else logging.INFO)
+        _cannot_run(command[0])
+    advice.log_to_stderr(logging.WARNING if quiet else logging.INFO)
     registration = AgentRegistryClient(url, deregister_on_sigterm=False).registered(
         agent_id,
         agent_name=name,
@@ -100,8 +101,20 @@ def run(
         advice.complain(f"{command[0]}: {error.strerror}")
         status = advice.CANNOT_RUN
     finally:
+        if ready is not None:
+            ready.stop()
         kept.leave()
     raise typer.Exit(status)
+
+
+def _cannot_run(command: str) -> NoReturn:
+    if Path(command).exists() and os.sep in command:
+        advice.complain(
+            f"{command}: not executable", f"Is it a program? chmod +x {command}"
+        )
+        raise typer.Exit(advice.CANNOT_RUN)
+    advice.complain(f"{command}: not found", "Is it installed, and on PATH?")
+    raise typer.Exit(advice.NOT_FOUND)
 
 
 class Kept:
@@ -128,9 +141,7 @@ class Kept:
             self._registration.leave()
 
 
-def _join_when(
-    ready: Callable[[], bool], kept: Kept, program: "subprocess.Popen[bytes]"
-) -> None:
+def _join_when(ready: Check, kept: Kept, program: "subprocess.Popen[bytes]") -> None:
     while not ready():
         try:
             program.wait(READY_POLL_SECONDS)
@@ -139,13 +150,13 @@ def _join_when(
         return
     try:
         kept.join()
-    except RegistryError:  # nobody would find it: it is of no use
-        program.terminate()
-        program.wait()
-        raise
+    except RegistryError as error:  # nobody would find it: it is of no use
+        advice.complain(error, advice.advice(error))  # now: the end may take a while
+        end(program)
+        raise typer.Exit(advice.status_of(error)) from None
 
 
-def _ready(port: str | None, command: str | None) -> Callable[[], bool] | None:
+def _ready(port: str | None, command: str | None) -> Check | None:
     if command:
         return CommandSucceeds(command)
     if not port:
@@ -153,10 +164,4 @@ def _ready(port: str | None, command: str | None) -> Callable[[], bool] | None:
     host, _, number = port.rpartition(":")
     if not number.isdecimal():
         raise typer.BadParameter("--ready-port is [HOST:]PORT")
-    return lambda: port_answers(host.strip("[]") or "localhost", int(number))
-
-
-def _log_to_stderr(level: int) -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=level, format="agent-registry: %(message)s"
-    )
+    return PortAnswers(host.strip("[]") or "localhost", int(number))

@@ -39,6 +39,33 @@ def test_a_missing_token_is_named() -> None:
     assert "AGENT_REGISTRY_TOKEN" in advice.advice(problem(401, "unauthorized"))
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, "unauthenticated"),
+        (403, "forbidden"),
+        (408, "request_timeout"),
+        (421, "misdirected"),
+        (429, "quota_exceeded"),
+        (429, "too_many_registrations"),
+        (431, "header_too_large"),
+    ],
+)
+def test_who_is_kept_out_hears_of_a_way_in(status: int, code: str) -> None:
+    """A way of its own for each reason."""
+    told = advice.advice(problem(status, code))
+
+    assert told != advice.advice(problem(status, "of_tomorrow"))
+    assert told.endswith((".", "?"))
+
+
+def test_a_certificate_that_is_not_trusted_is_no_absent_registry() -> None:
+    """There is a variable for it."""
+    error = Unreachable("https://a: certificate verify failed")
+
+    assert "AGENT_REGISTRY_CA_FILE" in advice.advice(error)
+
+
 def test_what_agents_say_does_nothing_to_a_terminal() -> None:
     """Escapes, bells, line ends, and text that runs backwards."""
     assert advice.printable("a\x1b[31m\x9b\a\nb\u202ec é") == "a�[31m���b�c é"

@@ -1,6 +1,7 @@
 """The whole tree of commands: what each says of itself, and its document."""
 
 import dataclasses
+import json
 import os
 import re
 import subprocess
@@ -12,9 +13,9 @@ from typing import Any
 import agent_registry_client
 import pytest
 import typer.main
-from agent_registry_client import AgentInfo, Health
+from agent_registry_client import AgentInfo, Health, Unreachable
 from agent_registry_client.cli.app import app
-from agent_registry_client.cli.events import Event
+from agent_registry_client.cli.events import Event, Watched
 from agent_registry_client.testing import RegistryProcess
 
 CLIENT = Path(__file__).parent.parent.parent.parent / "client"
@@ -66,13 +67,112 @@ def test_the_shapes_are_written_down(heading: str, kind: Any) -> None:
     assert set(_cells(heading)) == {field.name for field in dataclasses.fields(kind)}
 
 
-def test_the_events_are_written_down() -> None:
-    """Their members, and their words as the code tells them."""
+def test_the_events_are_written_down(make_agent: Callable[..., AgentInfo]) -> None:
+    """Their members, and every word that a watch can say."""
+    watched = Watched()
+    looks = [
+        watched.saw([make_agent("a")]),
+        watched.saw([make_agent("a", port=1), make_agent("b")]),
+        *(watched.saw([make_agent("a", port=1, status=word)]) for word in STATUSES),
+        watched.saw([make_agent("a", port=1)]),
+        watched.missed(Unreachable("x")),
+        watched.saw([]),
+    ]
+    said = {event.event for look in looks for event in look.events}
     cells = _cells("### An event")
     members = [field.name for field in dataclasses.fields(Event)]
 
     assert cells[: len(members)] == members
-    assert "held" in cells
+    assert set(cells[len(members) :]) == said
+
+
+#: Of an agent, as the API describes them.
+STATUSES = json.loads((CLIENT.parent / "tests" / "api" / "openapi.json").read_text())[
+    "components"
+]["schemas"]["Status"]["enum"]
+
+AGENT = _cells("### An agent")
+SHAPES = {
+    "list": ("list --include-dead", AGENT),
+    "get": ("get summariser-1", AGENT),
+    "register": (
+        "register --id w --name W --host 10.0.0.7 --port 1",
+        [*AGENT, "outcome", "heartbeat_interval_seconds"],
+    ),
+    "deregister": ("deregister summariser-1", ["agent_id"]),
+    "wait": ("wait --name Summariser", AGENT),
+    "health": ("health", _cells("### Health")),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.usefixtures("summariser")
+def test_what_is_said_in_json_is_what_is_written_down(
+    invoke: Callable[..., Any], name: str
+) -> None:
+    """One value, whole, with these members and no others; `watch` has its own test."""
+    command, members = SHAPES[name]
+
+    told = json.loads(invoke(*command.split(), "--json").stdout)
+
+    assert isinstance(told, list) == (name in {"list", "wait"})
+    assert set(told[0] if isinstance(told, list) else told) == set(members)
+
+
+def test_each_command_that_reads_has_a_shape() -> None:
+    """Those that go on and on tell events."""
+    assert {*SHAPES, "run", "watch", "demo"} == {*COMMANDS}
+
+
+RUN = "run --id me --name Web --host 10.0.0.7 --port 8001 --quiet --"
+STATUS_OF = {
+    "0": "list",
+    "1": "get nobody",
+    "2": "list --nonsense",
+    "3": "list --url http://127.0.0.1:1",
+    "126": f"{RUN} /etc/hostname",
+    "127": f"{RUN} no-such-program",
+    "128 + N": f"{RUN} {sys.executable} -c import(os);os.kill(os.getpid(),9)",
+}
+
+
+def test_every_exit_status_is_written_down() -> None:
+    """And no other."""
+    _, _, rest = DOCUMENT.partition("\n## Exit statuses\n")
+
+    assert re.findall(r"(?m)^\| (\d[\d +N]*) \|", rest) == [*STATUS_OF]
+
+
+@pytest.mark.parametrize("status", STATUS_OF)
+def test_each_exit_status_is_what_it_is_said_to_be(
+    start: Callable[..., Any], status: str
+) -> None:
+    """As a shell sees it."""
+    words = STATUS_OF[status].replace("import(os)", "import\tos").split(" ")
+    done = start(*(word.replace("\t", " ") for word in words))
+
+    done.communicate(timeout=20)
+
+    assert done.returncode == (137 if status == "128 + N" else int(status))
+
+
+ASKED = {
+    "get": ["a"],
+    "deregister": ["a"],
+    "register": ["--id=w", "--name=W", "--host=h", "--port=1"],
+    "wait": ["--timeout=0"],
+}
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "run"])
+def test_each_command_but_run_says_that_no_registry_answers(
+    invoke: Callable[..., Any], name: str
+) -> None:
+    """By its status, and where to find one; `run` waits for it."""
+    result = invoke(name, *ASKED.get(name, []), "--url", "http://127.0.0.1:1")
+
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "make run" in result.stderr
 
 
 def test_the_version_is_told(invoke: Callable[..., Any]) -> None:

@@ -1,6 +1,14 @@
 """`list`, `get` and `health`."""
 
+import contextlib
+import dataclasses
+import fcntl
 import json
+import os
+import pty
+import re
+import struct
+import termios
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -8,6 +16,7 @@ from typing import Any
 
 import pytest
 from agent_registry_client import AgentInfo, AgentRegistryClient, Health
+from agent_registry_client.cli.output import COLUMNS
 from agent_registry_client.models import read
 from agent_registry_client.testing import RegistryProcess
 
@@ -92,16 +101,32 @@ def test_an_id_that_is_none_is_wrong_usage(invoke: Invoke) -> None:
     assert "'a b'" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["list", "get a", "health", "demo", "watch"])
-def test_an_absent_registry_is_3_and_how_to_start_one(
-    invoke: Invoke, command: str
-) -> None:
-    """Whatever was asked."""
-    result = invoke(*command.split(), "--url", "http://127.0.0.1:1")
+def test_an_absent_registry_is_named(invoke: Invoke) -> None:
+    """And why it is taken for absent."""
+    result = invoke("list", "--url", "http://127.0.0.1:1")
 
-    assert (result.exit_code, result.stdout) == (3, "")
     assert "http://127.0.0.1:1: Connection refused" in result.stderr
-    assert "make run" in result.stderr
+
+
+def test_a_list_on_a_terminal_is_a_table(
+    start: Callable[..., Any], summariser: str
+) -> None:
+    """With a heading, and no tabs."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    listing = start("list", stdout=theirs)
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # nobody writes there any more
+        while read := os.read(ours, 65536):
+            seen += read
+
+    assert listing.wait(10) == 0
+    os.close(ours)
+    heading, row = re.sub(r"\x1b\[[0-9;]*m", "", seen.decode()).splitlines()
+    assert heading.split() == ["ID", "STATUS", "LEFT", "TTL", *COLUMNS[4:]]
+    assert row.split()[:2] == [summariser, "alive"]
+    assert "\t" not in row
 
 
 def test_health_is_told(invoke: Invoke) -> None:
@@ -112,6 +137,35 @@ def test_health_is_told(invoke: Invoke) -> None:
     assert result.exit_code == 0
     assert "sweep.overdue\tfalse\n" in result.stdout
     assert health.ok
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "exit_code", "word"),
+    [
+        (200, b'{"status": "ok"}', 0, "ok"),
+        (503, b'{"status": 503, "code": "sweep_overdue"}', 1, "sweep_overdue"),
+    ],
+)
+def test_health_in_a_word_is_told_as_such(
+    invoke: Invoke,
+    play_registry: Callable[..., Any],
+    status: int,
+    told: bytes,
+    exit_code: int,
+    word: str,
+) -> None:
+    """Without lines of nothing, and with a way to hear more."""
+    url = play_registry(lambda *_: (status, told)).url
+    lines = invoke("health", "--url", url)
+    whole = invoke("health", "--json", "--url", url)
+
+    assert (lines.exit_code, whole.exit_code) == (exit_code, exit_code)
+    assert lines.stdout == f"status\t{word}\n"
+    assert "AGENT_REGISTRY_TOKEN" in lines.stderr
+    assert json.loads(whole.stdout) == {
+        field.name: word if field.name == "status" else None
+        for field in dataclasses.fields(Health)
+    }
 
 
 class Unwell(BaseHTTPRequestHandler):

@@ -35,6 +35,19 @@ def test_a_registration_that_is_refused_is_1_and_says_why(invoke: Invoke) -> Non
     assert "port " in result.stderr
 
 
+def test_a_doubtful_host_is_warned_of(
+    start: Callable[..., Any], client: AgentRegistryClient
+) -> None:
+    """On standard error; it is registered all the same."""
+    host = "no-such-host.invalid"
+    done = start("register", "--id", "w", *WORKER, "--host", host)
+
+    _, errors = done.communicate(timeout=20)
+
+    assert f"agent-registry: Agent w registers the host {host}, which does" in errors
+    assert (done.returncode, client.get("w").host) == (0, host)
+
+
 def test_agents_are_removed_up_to_one_that_is_not_known(
     invoke: Invoke, client: AgentRegistryClient
 ) -> None:

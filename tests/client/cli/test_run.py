@@ -205,6 +205,55 @@ def test_a_program_that_ends_unready_was_never_registered(
     assert client.agents(include_dead=True) == ()
 
 
+def test_a_check_does_not_outlive_the_program(
+    start: Start, tmp_path: Path, wait_until: Wait
+) -> None:
+    """However long it would take."""
+    check = "echo $$ > check; exec sleep 60"
+    running = start(
+        "run",
+        *ME,
+        "--ready-cmd",
+        check,
+        "--",
+        "sh",
+        "-c",
+        "sleep 0.5; exit 5",
+        cwd=tmp_path,
+    )
+
+    assert running.wait(10) == 5
+    checking = (tmp_path / "check").read_text().strip()
+    wait_until(lambda: not Path("/proc", checking).exists(), 2)
+
+
+def test_a_refusal_is_told_before_a_program_that_does_not_end(
+    start: Start, tmp_path: Path
+) -> None:
+    """Which is killed after a while."""
+    script = "trap '' TERM; touch up; while :; do sleep 0.1; done"
+    began_at = time.monotonic()
+    running = start(
+        "run",
+        *ME,
+        "--port=0",
+        "--ready-cmd=test -e up",
+        "--",
+        "sh",
+        "-c",
+        script,
+        cwd=tmp_path,
+    )
+
+    while "[422 invalid_request]" not in (line := running.stderr.readline()):
+        assert line
+    told_after = time.monotonic() - began_at
+    running.communicate(timeout=10)
+
+    assert told_after < 4 < time.monotonic() - began_at
+    assert running.returncode == 1
+
+
 def test_a_program_that_is_ended_before_it_is_ready_is_not_registered(
     start: Start, client: AgentRegistryClient, wait_until: Wait, tmp_path: Path
 ) -> None:
@@ -281,12 +330,16 @@ def test_a_program_that_cannot_be_run_is_126_or_127(
     """As shells have it."""
     (tmp_path / "text").write_bytes(b"\x00 no program")
     (tmp_path / "text").chmod(0o755)
+    (tmp_path / "plain").touch()
     missing = start("run", *ME, "--", "no-such-program")
     no_program = start("run", *ME, "--", str(tmp_path / "text"))
+    plain = start("run", *ME, "--", str(tmp_path / "plain"))
 
     assert "no-such-program: not found" in missing.communicate(timeout=10)[1]
     assert "Exec format error" in no_program.communicate(timeout=10)[1]
-    assert (missing.returncode, no_program.returncode) == (127, 126)
+    assert "plain: not executable" in plain.communicate(timeout=10)[1]
+    assert missing.returncode == 127
+    assert (no_program.returncode, plain.returncode) == (126, 126)
     assert client.agents(include_dead=True) == ()
 
 

@@ -1,0 +1,168 @@
+"""https with an authority of one's own, and with a certificate of the client's."""
+
+import shutil
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from agent_registry_client import AgentRegistryClient, Unreachable
+from agent_registry_client.tls import context_of
+
+OPENSSL = shutil.which("openssl") or ""
+pytestmark = pytest.mark.skipif(not OPENSSL, reason="openssl is not installed")
+
+
+class Nobody(BaseHTTPRequestHandler):
+    """A registry that knows nobody."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Secure(ThreadingHTTPServer):
+    """It, with TLS."""
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of callers that were refused."""
+
+
+def test_the_environment_names_whom_to_trust(
+    serve: Callable[..., str], files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An authority of one's own; without it the registry is not spoken to."""
+    url = serve()
+    with pytest.raises(Unreachable, match="certificate"):
+        AgentRegistryClient(url).agents()
+    monkeypatch.setenv("AGENT_REGISTRY_CA_FILE", str(files / "ca.pem"))
+
+    assert AgentRegistryClient(url).agents() == ()
+
+
+def test_the_environment_names_as_whom_to_come(
+    serve: Callable[..., str], files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate and its key; without them the registry refuses."""
+    url = serve(ask_for_certificate=True)
+    monkeypatch.setenv("AGENT_REGISTRY_CA_FILE", str(files / "ca.pem"))
+    with pytest.raises(Unreachable):
+        AgentRegistryClient(url).agents()
+    monkeypatch.setenv("AGENT_REGISTRY_CERT_FILE", str(files / "client.pem"))
+    monkeypatch.setenv("AGENT_REGISTRY_KEY_FILE", str(files / "client.key"))
+
+    assert AgentRegistryClient(url).agents() == ()
+
+
+def test_a_context_that_is_given_is_used_alone(
+    serve: Callable[..., str], files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment is not even read."""
+    monkeypatch.setenv("AGENT_REGISTRY_CA_FILE", "/nowhere")
+    trusting = ssl.create_default_context(cafile=str(files / "ca.pem"))
+
+    assert AgentRegistryClient(serve(), ssl_context=trusting).agents() == ()
+
+
+def test_another_host_than_the_certificates_is_not_spoken_to(
+    serve: Callable[..., str], files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever signed it."""
+    monkeypatch.setenv("AGENT_REGISTRY_CA_FILE", str(files / "ca.pem"))
+    url = serve().replace("127.0.0.1", "localhost")
+
+    with pytest.raises(Unreachable, match="certificate"):
+        AgentRegistryClient(url).agents()
+
+
+def test_files_that_are_none_are_refused_at_once(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the name of their variable; for http they are of no matter."""
+    monkeypatch.setenv("AGENT_REGISTRY_CA_FILE", str(files / "missing.pem"))
+
+    with pytest.raises(ValueError, match=r"CA_FILE: .*missing.pem: No such file"):
+        AgentRegistryClient("https://127.0.0.1")
+    assert AgentRegistryClient("http://127.0.0.1").urls
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"CA_FILE": "client.key"}, "CA_FILE"),
+        ({"CERT_FILE": "missing.pem"}, "CERT_FILE"),
+        ({"CERT_FILE": "client.pem", "KEY_FILE": "ca.key"}, "CERT_FILE"),
+        ({"CERT_FILE": "client.pem", "KEY_FILE": "locked.key"}, "CERT_FILE"),
+        ({"KEY_FILE": "client.key"}, "KEY_FILE"),
+    ],
+)
+def test_files_that_do_not_fit_are_told_apart(
+    files: Path, environ: dict[str, str], said: str
+) -> None:
+    """Before anybody is asked; nobody is asked for a password either."""
+    named = {f"AGENT_REGISTRY_{k}": str(files / file) for k, file in environ.items()}
+
+    with pytest.raises(ValueError, match=f"AGENT_REGISTRY_{said}"):
+        context_of(named)
+
+
+def test_without_them_the_system_is_trusted() -> None:
+    """Empty variables are none."""
+    assert context_of({"AGENT_REGISTRY_CA_FILE": ""}) is None
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an authority, and what it signed for both sides."""
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(arguments: str) -> None:
+        subprocess.run(
+            [OPENSSL, *arguments.split()], cwd=folder, check=True, capture_output=True
+        )
+
+    new = "req -x509 -newkey rsa:2048 -nodes -days 2"
+    openssl(f"{new} -keyout ca.key -out ca.pem -subj /CN=authority")
+    for side in ("server", "client"):
+        openssl(
+            f"{new} -keyout {side}.key -out {side}.pem -subj /CN={side} "
+            "-addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=CA:FALSE "
+            "-CA ca.pem -CAkey ca.key"
+        )
+    openssl("rsa -aes256 -passout pass:secret -in client.key -out locked.key")
+    return folder
+
+
+@pytest.fixture
+def serve(files: Path) -> Iterator[Callable[..., str]]:
+    """Return a function that serves such a registry, and returns its URL."""
+    started: list[Secure] = []
+
+    def serve(*, ask_for_certificate: bool = False) -> str:
+        context = ssl.create_default_context(
+            ssl.Purpose.CLIENT_AUTH, cafile=str(files / "ca.pem")
+        )
+        context.load_cert_chain(files / "server.pem", files / "server.key")
+        if ask_for_certificate:
+            context.verify_mode = ssl.CERT_REQUIRED
+        server = Secure(("127.0.0.1", 0), Nobody)
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        started.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        return f"https://127.0.0.1:{server.server_port}"
+
+    yield serve
+    for server in started:
+        server.shutdown()
+        server.server_close()

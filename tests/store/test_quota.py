@@ -1,0 +1,95 @@
+"""How many agents there may be."""
+
+from collections.abc import Callable
+
+import pytest
+
+from store import AgentRecord, Quota, QuotaExceeded, Registration, Storage
+from store.quota import Admissions
+
+MakeStorage = Callable[..., Storage]
+MakeRecord = Callable[..., AgentRecord]
+
+
+def test_an_owner_has_so_many_agents_and_no_more(
+    make_storage: MakeStorage, make_record: MakeRecord
+) -> None:
+    """Others and nobody's are not counted; who is there may go on registering."""
+    repo = make_storage(quota=Quota(per_owner=2)).agents
+    for agent_id, owner in (("a", "x"), ("b", "x"), ("c", "y"), ("d", "")):
+        repo.register(make_record(agent_id, owner=owner))
+
+    with pytest.raises(QuotaExceeded, match="this principal has 2 agents already"):
+        repo.register(make_record("e", owner="x"))
+
+    assert repo.register(make_record("a", owner="x", port=1)).outcome == "updated"
+    assert repo.update_heartbeats(["a", "b"]).keys() == {"a", "b"}
+    assert repo.register(make_record("e", owner="y")).outcome == "created"
+
+
+def test_a_batch_is_admitted_as_far_as_there_is_room(
+    make_storage: MakeStorage, make_record: MakeRecord
+) -> None:
+    """In its order; one that comes twice counts once."""
+    repo = make_storage(quota=Quota(per_owner=2)).agents
+
+    done = repo.register_all([make_record(one, owner="x") for one in "aabc"])
+
+    assert [type(one) for one in done] == [*[Registration] * 3, QuotaExceeded]
+    assert [one.agent_id for one in repo.list_all()] == ["a", "b"]
+
+
+def test_who_goes_makes_room(
+    make_storage: MakeStorage, make_record: MakeRecord
+) -> None:
+    """For its owner at once."""
+    repo = make_storage(quota=Quota(per_owner=1)).agents
+    repo.register(make_record("a", owner="x"))
+    repo.delete("a")
+
+    assert repo.register(make_record("b", owner="x")).outcome == "created"
+
+
+def test_there_are_so_many_agents_in_all(
+    make_storage: MakeStorage, make_record: MakeRecord
+) -> None:
+    """Whoever's they are; also of those that were there when the store opened."""
+    storage = make_storage(quota=Quota(in_all=2))
+    storage.agents.register(make_record("a"))
+    storage.database.close()
+    repo = make_storage(quota=Quota(in_all=2)).agents
+    repo.register(make_record("b", owner="x"))
+
+    with pytest.raises(QuotaExceeded, match="there are 2 agents already"):
+        repo.register(make_record("c"))
+
+    assert repo.register(make_record("b", owner="x")).outcome == "unchanged"
+
+
+def test_a_full_registry_is_counted_anew_once_a_second(
+    storage: Storage, make_record: MakeRecord
+) -> None:
+    """Who went is noticed within that, at the cost of one count."""
+    now = 0.0
+    storage.agents.add(make_record("a"))
+    database = storage.database.writing  # type: ignore[attr-defined] # SQLite's own
+    admissions = Admissions(database, Quota(in_all=2), lambda: now)
+
+    admissions.admit("")  # counts one, and admits a second
+    for _ in range(2):
+        with pytest.raises(QuotaExceeded):
+            admissions.admit("")
+    now = 1.0
+    admissions.admit("")  # the second was never stored
+
+
+def test_counting_an_owners_agents_reads_an_index(storage: Storage) -> None:
+    """Of all agents, it reads those of the owner."""
+    database = storage.database
+    database.open()
+    plan = database.reading.execute_sql(  # type: ignore[attr-defined] # SQLite's own
+        "EXPLAIN QUERY PLAN"
+        " SELECT count(*) FROM agents WHERE owner = 'x' AND owner != ''"
+    ).fetchall()
+
+    assert "USING COVERING INDEX" in plan[0][3]
