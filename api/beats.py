@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from api.gathering import Gatherer
+from api.gathering import Backlog, Gatherer
 from store import AgentNotFound, AgentRegistryRepository, Lease, NotOwner, Renewal
 
 log = logging.getLogger(__name__)
@@ -24,21 +24,24 @@ class HeartbeatGatherer:
     Args:
         repo: the store that renews.
         heard: told of each batch how many beats renewed, and how many did not.
+        backlog: told since when the oldest beat waits.
     """
 
     def __init__(
         self,
         repo: AgentRegistryRepository,
         heard: Callable[[int, int], None] = lambda _renewed, _unknown: None,
+        backlog: Backlog | None = None,
     ) -> None:
         self._repo = repo
         self._heard = heard
         self._gatherer: Gatherer[str, dict[str, Lease], Lease] = Gatherer(
             lambda agent_ids: repo.submit(repo.update_heartbeats, agent_ids),
             self._each,
+            backlog,
         )
         self._owned: Gatherer[_OwnedBeat, dict[str, Renewal], Lease] = Gatherer(
-            self._write_owned, self._each_owned
+            self._write_owned, self._each_owned, backlog
         )
 
     def renew(self, agent_id: str, owner: str = "") -> "asyncio.Future[Lease]":

@@ -246,6 +246,7 @@ HEALTH: dict[str, Any] = {
                     "lease_time": {
                         "stands_still_at": None,
                         "cause": None,
+                        "overdue": False,
                         "rearms": {"start": 1, "gap": 0},
                     },
                     "guard": {
@@ -260,8 +261,9 @@ HEALTH: dict[str, Any] = {
         },
         **_problems(
             _500="The registry failed; its log says why.",
-            _503="The store does not answer, or the sweep is overdue: `code` says "
-            "which. The members of a healthy answer stand beside the problem's.",
+            _503="The store does not answer, lease time has stood still for long, or "
+            "the sweep is overdue: `code` says which. The members of a healthy answer "
+            "stand beside the problem's.",
         ),
     },
 }

@@ -53,6 +53,7 @@ CODES = {
     "quota_exceeded": "There may be no more agents, in all or of this caller.",
     "too_many_registrations": "This caller registers too often: retry.",
     "overloaded": "Too many listings are asked for, or unread by their readers: retry.",
+    "leases_stopped": "Lease time stands still: agents cannot be heard.",
     "sweep_overdue": "Expired agents are not being removed.",
     "internal_error": "The registry failed; its log says why.",
     "http_error": "The request could not be served.",

@@ -6,9 +6,10 @@ it.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 Item = TypeVar("Item")
@@ -23,6 +24,38 @@ _TURNS = 4
 MOST = 500
 
 
+class Backlog:
+    """How long the oldest call waits that was gathered. Ask it from any thread.
+
+    Args:
+        monotonic: seconds that nobody steps.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.now = monotonic
+        # A loop that is gone lets nobody wait.
+        self._since: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+
+    def since(self, where: object, oldest: float | None) -> None:
+        """Note since when the oldest waits of those at `where`; None: nobody does."""
+        if oldest is None:
+            self._since.pop(where, None)
+        else:
+            self._since[where] = oldest
+
+    def wait_seconds(self) -> float:
+        """Return for how long the oldest has waited; 0 while nobody waits."""
+        since = list(self._since.values())
+        return self.now() - min(since) if since else 0.0
+
+
+class _Call(NamedTuple, Generic[Item, Answer]):
+    item: Item
+    answered: "asyncio.Future[Answer]"
+    #: When it was gathered.
+    since: float
+
+
 class Gatherer(Generic[Item, Written, Answer]):
     """Hands items to the store in batches, for the calls of one application.
 
@@ -30,15 +63,18 @@ class Gatherer(Generic[Item, Written, Answer]):
         start: starts the job that writes a batch of items.
         answers: tells what the job's result says to each item, in their order;
             an exception is raised to its caller.
+        backlog: told since when the oldest call waits.
     """
 
     def __init__(
         self,
         start: Callable[[list[Item]], "Future[Written]"],
         answers: Callable[[list[Item], Written], Sequence[Answer | Exception]],
+        backlog: Backlog | None = None,
     ) -> None:
         self._start = start
         self._answers = answers
+        self._backlog = backlog or Backlog()
         # One loop serves a daemon; tests may bring a loop for every request.
         self._batches: WeakKeyDictionary[
             asyncio.AbstractEventLoop, _Batches[Item, Written, Answer]
@@ -52,7 +88,7 @@ class Gatherer(Generic[Item, Written, Answer]):
         loop = asyncio.get_running_loop()
         batches = self._batches.get(loop)
         if batches is None:
-            batches = _Batches(self._start, self._answers, loop)
+            batches = _Batches(self._start, self._answers, self._backlog, loop)
             self._batches[loop] = batches
         return batches.join(item)
 
@@ -64,19 +100,22 @@ class _Batches(Generic[Item, Written, Answer]):
         self,
         start: Callable[[list[Item]], "Future[Written]"],
         answers: Callable[[list[Item], Written], Sequence[Answer | Exception]],
+        backlog: Backlog,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._start = start
         self._answers = answers
+        self._backlog = backlog
         self._loop = loop
-        self._forming: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._forming: list[_Call[Item, Answer]] = []
         self._busy = False
 
     def join(self, item: Item) -> "asyncio.Future[Answer]":
         answered: asyncio.Future[Answer] = self._loop.create_future()
-        self._forming.append((item, answered))
+        self._forming.append(_Call(item, answered, self._backlog.now()))
         if not self._busy:
             self._busy = True
+            self._backlog.since(self, self._forming[0].since)
             self._write_after(turns=_TURNS)
         return answered
 
@@ -88,8 +127,8 @@ class _Batches(Generic[Item, Written, Answer]):
 
     def _write(self) -> None:
         batch, self._forming = self._forming[:MOST], self._forming[MOST:]
-        items = [item for item, _ in batch]
-        waiting = [answered for _, answered in batch]
+        items = [call.item for call in batch]
+        waiting = [call.answered for call in batch]
         try:
             written = self._start(items)
         except Exception as error:  # noqa: BLE001 - each caller gets it
@@ -108,8 +147,10 @@ class _Batches(Generic[Item, Written, Answer]):
         written: "Future[Written]",
     ) -> None:
         if self._forming:
+            self._backlog.since(self, self._forming[0].since)
             self._write_after(turns=_TURNS)
         else:
+            self._backlog.since(self, None)
             self._busy = False
         answers: Sequence[Answer | BaseException]
         try:

@@ -45,6 +45,11 @@ def store(figures: Figures, *, up: bool) -> list[Metric]:
             figures.expired,
         ),
         _counter(
+            "revivals",
+            "Agents whose lease had run out, and who came back before a sweep.",
+            figures.revived,
+        ),
+        _counter(
             "guard_holds",
             "Holds of agents that expired together, as they began.",
             figures.holds,

@@ -42,6 +42,7 @@ class LeaseTimeHealth(BaseModel):
 
     stands_still_at: Instant | None = Field(description="Null while it runs.")
     cause: str | None = Field(description="Why it stands still, if it does.")
+    overdue: bool = Field(description="It has stood still for half a minute.")
     rearms: dict[str, int] = Field(
         description="How often the leases were re-armed since the start, by cause."
     )
@@ -117,6 +118,8 @@ def install(app: FastAPI, repo: AgentRegistryRepository, reports: Reports) -> No
         if reports.insecure:
             known["insecure"] = True
         wrong = await _look(repo, known)
+        if wrong is None and leases is not None and leases.overdue:
+            wrong = "leases_stopped"
         if wrong is None and swept is not None and swept.overdue:
             wrong = "sweep_overdue"
         told = known if caller.reads else {}

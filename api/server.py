@@ -27,6 +27,7 @@ from api import (
 from api.access import Authority, guarded_routes
 from api.beats import HeartbeatGatherer
 from api.errors import Refused
+from api.gathering import Backlog
 from api.health import LeaseTimeHealth, Reports, SweepHealth
 from api.lane import HeartbeatLane, RegistrationLane
 from api.metrics import Metrics
@@ -78,6 +79,7 @@ class AgentRegistryServer:
         lease_time: reports how lease time runs; None where it is the wall clock's.
         metrics: where the application counts; given by whoever counts there too,
             for one application alone.
+        backlog: knows how long the oldest heartbeat waits, for whoever asks.
         security: who is let in; everybody, by default.
         lifespan: what runs around serving, where the ASGI server has a lifespan.
     """
@@ -91,6 +93,7 @@ class AgentRegistryServer:
         sweep: Callable[[], SweepHealth | None] = no_sweep,
         lease_time: Callable[[], LeaseTimeHealth | None] = wall_time,
         metrics: Metrics | None = None,
+        backlog: Backlog | None = None,
         security: Security = Security(),  # noqa: B008 - immutable
         lifespan: Lifespan | None = None,
     ) -> None:
@@ -102,6 +105,7 @@ class AgentRegistryServer:
         self._sweep = sweep
         self._lease_time = lease_time
         self._metrics = metrics
+        self._backlog = backlog
         self._security = security
         self._lifespan = lifespan
 
@@ -121,7 +125,7 @@ class AgentRegistryServer:
             counted.refused(code)
             audit.refused(scope, code)
 
-        beats = HeartbeatGatherer(self._repo, counted.heard)
+        beats = HeartbeatGatherer(self._repo, counted.heard, self._backlog)
         registrar = Registrar(
             self._repo, self._ttl, counted.registered, security.throttle
         )

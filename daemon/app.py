@@ -12,6 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from api import AgentRegistryServer
+from api.gathering import Backlog
 from api.health import LeaseTimeHealth, SweepHealth
 from api.metrics import Metrics
 from api.models import TtlLimits
@@ -87,6 +88,7 @@ class RegistryDaemon:
         self._lease_clock = lease_clock or LeaseClock()
         self._storage = _storage(config, self._lease_clock)
         self._metrics = Metrics()
+        self._backlog = Backlog()
         self._scheduler = create_scheduler()
         self._sweep: ExpirySweep
         self._keeper: LeaseKeeper | None = None
@@ -253,9 +255,7 @@ class RegistryDaemon:
         listener.start()
         self._cleanups.push("listener", listener.stop)
         if self._notifier.watchdog_seconds:
-            watchdog = Watchdog(
-                self._notifier, listener.call_soon, lambda: self._sweep.stuck
-            )
+            watchdog = Watchdog(self._notifier, listener.call_soon, self._is_stuck)
             seconds = self._notifier.watchdog_seconds / _FEEDS_PER_PERIOD
             every(self._scheduler, seconds, WATCHDOG_JOB, watchdog.feed)
         return listener
@@ -265,11 +265,15 @@ class RegistryDaemon:
         self._keeper = LeaseKeeper(
             agents,
             self._lease_clock,
-            Intake(call_on_loop, agents),
-            on_resume=lambda: replan(self._scheduler, agents.now()),
+            Intake(call_on_loop, agents, self._backlog.wait_seconds),
+            on_turn=lambda: replan(self._scheduler, agents.now()),
         )
         self._keeper.start()
         self._cleanups.push("leases", self._keeper.stop)
+
+    def _is_stuck(self) -> bool:
+        """Tell whether a thread hangs, so that only a new process can help."""
+        return self._sweep.stuck or (self._keeper is not None and self._keeper.stuck)
 
     def _announce(self) -> None:
         self._notifier.ready()
@@ -303,6 +307,7 @@ class RegistryDaemon:
             sweep=self._sweep_health,
             lease_time=self._lease_time_health,
             metrics=self._metrics,
+            backlog=self._backlog,
             lifespan=lifespan,
         )
 
@@ -316,6 +321,7 @@ class RegistryDaemon:
         return LeaseTimeHealth(
             stands_still_at=standstill and standstill.at,
             cause=standstill and standstill.cause,
+            overdue=self._keeper.overdue,
             rearms={cause: self._keeper.rearms[cause] for cause in Cause},
         )
 

@@ -65,17 +65,21 @@ class ExpirySweep:
 
         APScheduler never again runs a job of which one run hangs. So each has a
         thread of its own, and is abandoned after its deadline: chunks are atomic,
-        and should it go on one day, it harms nobody.
+        and should it go on one day, it ends before the next one.
         """
         self._runs += 1
         if self.stuck:
             self._failed("SweepStuck")
             return
         # A daemon thread: what hangs must not keep the process from ending.
-        running = threading.Thread(target=self._sweep, name="sweep", daemon=True)
+        over = threading.Event()
+        running = threading.Thread(
+            target=self._sweep, args=(over,), name="sweep", daemon=True
+        )
         running.start()
         running.join(self._deadline_seconds)
         if running.is_alive():
+            over.set()
             self._abandoned.append(running)
             self._failed("SweepHung")
             log.error(
@@ -84,19 +88,22 @@ class ExpirySweep:
                 extra={"action": "sweep_hung"},
             )
 
-    def _sweep(self) -> None:
+    def _sweep(self, over: threading.Event) -> None:
         began = self._monotonic()
         try:
-            swept = self._repo.sweep()
+            swept = self._repo.sweep(keep_on=lambda: not over.is_set())
         except StoreUnavailable as error:
-            # Told by the store. Lease time stands still, so nobody waits for this.
-            self._failed(type(error).__name__)
+            # No failure of the sweep, and told by the store. Lease time stands still,
+            # so nobody waits for this.
+            self._last_error = type(error).__name__
             log.warning("Not swept: %s", error, extra={"action": "sweep_skipped"})
             return
         except Exception as error:
             self._failed(type(error).__name__)
             log.exception("The sweep failed", extra={"action": "sweep_failed"})
             return
+        if not swept.whole:
+            return  # told as hung
         self._removed = swept.removed
         self._finished_at = self._repo.now()
         self._good_since = self._monotonic()

@@ -61,8 +61,6 @@ class Standstill(NamedTuple):
     #: Where: the last instant at which beats could be received.
     at: datetime
     cause: Cause
-    #: How long the registry had listened until then.
-    listened_seconds: float
 
 
 class LeaseClock:
@@ -87,9 +85,11 @@ class LeaseClock:
         self._running = running
         self._lock = threading.Lock()
         self._generation = 0
-        self._heard = self._resumed = self._read()
+        #: When beats were last heard, when lease time last began to run, and when
+        #: the clock was last turned.
+        self._heard = self._resumed = self._seen = self._read()
         self._standstill: Standstill | None = None
-        self._hears, self._fails = True, False
+        self._fails = False
         self._disturbed = False
         self._turned = False
 
@@ -101,11 +101,9 @@ class LeaseClock:
         """
         with self._lock:
             self._turned = True
-            self._heard = self._resumed = self._read()
-            self._hears, self._fails = True, False
-            self._standstill = stopped and Standstill(
-                stopped.listened_at, Cause.START, stopped.seconds
-            )
+            self._heard = self._resumed = self._seen = self._read()
+            self._fails = False
+            self._standstill = stopped and Standstill(stopped.listened_at, Cause.START)
             self._generation += 1
 
     @property
@@ -144,23 +142,22 @@ class LeaseClock:
         """
         with self._lock:
             self._turned = True
-            self._hears, self._fails = hears, fails
-            looked = self._look()
+            self._fails = fails
+            self._seen = looked = self._look()
             if hears:
                 self._heard = looked
 
-    def stand_at(self, instant: datetime) -> datetime:
+    def stand_at(self, instant: datetime) -> None:
         """Let a standstill stand at `instant`, to which rows were moved."""
         with self._lock:
             if self._standstill is not None:
                 self._standstill = self._standstill._replace(at=instant)
                 self._generation += 1
-        return instant
 
     def begin_rearm(self) -> None:
         """Note whether anything happens, from now on, that spoils a re-arm."""
         with self._lock:
-            self._heard = self._read()
+            self._heard = self._seen = self._read()
             self._fails = self._disturbed = False
 
     @property
@@ -187,8 +184,7 @@ class LeaseClock:
         cause = self._cause(looked) if self._turned else None
         if cause is not None:
             if self._standstill is None:
-                listened = self._resumed.ran_to(self._heard)
-                self._standstill = Standstill(self._heard.wall, cause, listened)
+                self._standstill = Standstill(self._heard.wall, cause)
             self._disturbed = True
         return looked
 
@@ -197,7 +193,8 @@ class LeaseClock:
         if abs(drift) > STEP_SECONDS:
             return Cause.STEP_FORWARD if drift > 0 else Cause.STEP_BACK
         if self._heard.ran_to(looked) > GAP_SECONDS:
-            return Cause.GAP if self._hears else Cause.STALL
+            turned = self._seen.ran_to(looked) <= GAP_SECONDS
+            return Cause.STALL if turned else Cause.GAP
         return Cause.STALL if self._fails else None
 
     def _read(self) -> _Reading:

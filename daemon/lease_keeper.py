@@ -6,8 +6,10 @@ plans on wall time, and would sleep through the hour by which a clock was set ba
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from daemon.lease_clock import Cause, LeaseClock, Standstill
@@ -17,6 +19,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two turns.
 TURN_SECONDS = 0.5
+#: Lease time that was not moved on for so long is told as ill.
+_OVERDUE_SECONDS = 30.0
+#: A turn is at most so long on its way: a commit takes a second where it fails.
+_STUCK_SECONDS = 30.0
 #: How often the last instant of listening is stored; each turn in the first minute,
 #: so that a registry in a crash loop knows for how long it did listen.
 _STORE_SECONDS = 10
@@ -43,7 +49,9 @@ class LeaseKeeper:
         repo: judges by `clock`.
         clock: turned here.
         hearing: whether beats can be received.
-        on_resume: called after each re-arm: the wall clock may have been stepped.
+        on_turn: called at each turn, before anything of it can fail or take long: the
+            wall clock may have been stepped.
+        monotonic: seconds that nobody steps.
     """
 
     def __init__(
@@ -51,14 +59,19 @@ class LeaseKeeper:
         repo: AgentRegistryRepository,
         clock: LeaseClock,
         hearing: Hearing,
-        on_resume: Callable[[], None] = lambda: None,
+        on_turn: Callable[[], None] = lambda: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._repo = repo
         self._clock = clock
         self._hearing = hearing
-        self._on_resume = on_resume
+        self._on_turn = on_turn
+        self._monotonic = monotonic
+        #: When this thread last showed that it turns, and when lease time, or a
+        #: re-arm, last got further than ever.
+        self._turned_at = self._moved_at = monotonic()
+        self._chunks = self._most_chunks = 0
         self._told: Standstill | None = None
-        self._begun = False
         self._stored: Listening | None = None
         #: Re-arms of the fleet since the start, by cause.
         self.rearms: Counter[Cause] = Counter()
@@ -83,8 +96,21 @@ class LeaseKeeper:
                 extra={"action": "listening_not_stored"},
             )
 
+    @property
+    def stuck(self) -> bool:
+        """Whether nobody turns the clock any more."""
+        return self._monotonic() - self._turned_at > _STUCK_SECONDS
+
+    @property
+    def overdue(self) -> bool:
+        """Whether lease time has stood still for long, and no re-arm gets further."""
+        idle_seconds = self._monotonic() - self._moved_at
+        return idle_seconds > _OVERDUE_SECONDS and self._clock.standstill is not None
+
     def turn(self) -> None:
         """Do what is to be done every half second."""
+        self._turned_at = self._monotonic()
+        self._on_turn()
         loop_turns = self._hearing.loop_turns()
         self._clock.turn(
             hears=loop_turns and self._hearing.store_writes(),
@@ -93,6 +119,7 @@ class LeaseKeeper:
         try:
             standstill = self._clock.standstill
             if standstill is None:
+                self._moved_at, self._most_chunks = self._turned_at, 0
                 self._store()
             else:
                 self._tell(standstill)
@@ -138,30 +165,33 @@ class LeaseKeeper:
         clock.begin_rearm()
         at = standstill.at
         repo.record_listening(Listening(at, at))
-        # Who was reached before a re-arm was cut short had no chance since.
-        listened = 0.0 if self._begun else standstill.listened_seconds
-        self._begun = True
         now = repo.now()
         if now < at:
-            repo.move_lease_time(at, now)
-            at = clock.stand_at(now)
-        rearmed = repo.rearm(at, listened, self._undisturbed)
+            repo.move_lease_time(at, now, partial(clock.stand_at, now))
+            at = now
+        self._chunks = 0
+        rearmed = repo.rearm(at, self._undisturbed)
         now = repo.now()
         # Looked at after the clock was read: behind a gap, or a step forwards, the
-        # leases that were just re-armed would have run out.
+        # leases that were just re-armed would have run out. So those reached before it
+        # have to be reached again; all of them, and in one go.
         if rearmed is None or clock.disturbed:
             return
-        repo.move_lease_time(at, now)
-        clock.stand_at(now)
+        repo.move_lease_time(at, now, partial(clock.stand_at, now))
         if clock.resume():
             self._resumed(standstill, rearmed)
 
     def _undisturbed(self) -> bool:
+        """Turn the clock between two chunks; tell whether to go on."""
+        self._turned_at = self._monotonic()
+        self._chunks += 1
+        if self._chunks > self._most_chunks:
+            self._most_chunks = self._chunks
+            self._moved_at = self._turned_at
         self._clock.turn(hears=self._hearing.loop_turns())
         return not self._clock.disturbed and not self._over.is_set()
 
     def _resumed(self, standstill: Standstill, rearmed: int) -> None:
-        self._begun = False
         self._told = None
         self._stored = None
         self.rearms[standstill.cause] += 1
@@ -176,7 +206,6 @@ class LeaseKeeper:
                 "rearmed": rearmed,
             },
         )
-        self._on_resume()
 
     def _tell(self, standstill: Standstill) -> None:
         if self._told is None:

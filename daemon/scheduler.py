@@ -65,5 +65,4 @@ def replan(scheduler: BackgroundScheduler, now: datetime) -> None:
     for job in scheduler.get_jobs():
         latest = now + job.trigger.interval
         if job.next_run_time > latest:
-            job.modify(next_run_time=latest)
-    scheduler.wakeup()
+            job.modify(next_run_time=latest)  # wakes the scheduler

@@ -76,7 +76,7 @@ class Notifier:
 
 
 class Watchdog:
-    """Feeds systemd's watchdog while scheduler, event loop and sweep all turn.
+    """Feeds systemd's watchdog while scheduler, event loop and all else turn.
 
     The scheduler proves itself by running `feed`, the loop by having run what
     the feed before asked of it. When one stands still, systemd restarts us. It is
@@ -87,16 +87,16 @@ class Watchdog:
         self,
         notifier: Notifier,
         call_on_loop: Callable[[Callable[[], None]], None],
-        sweep_is_stuck: Callable[[], bool] = lambda: False,
+        is_stuck: Callable[[], bool] = lambda: False,
     ) -> None:
         self._notifier = notifier
         self._call_on_loop = call_on_loop
-        self._sweep_is_stuck = sweep_is_stuck
+        self._is_stuck = is_stuck
         self._loop_proved = True
 
     def feed(self) -> None:
         """Feed if the loop answered the last call, and ask it again."""
-        if self._loop_proved and not self._sweep_is_stuck():
+        if self._loop_proved and not self._is_stuck():
             self._loop_proved = False
             self._notifier.alive()
         self._call_on_loop(self._prove)

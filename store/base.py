@@ -103,6 +103,8 @@ class Swept(NamedTuple):
     held: int = 0
     #: The hold that keeps them; None when nobody is held.
     hold: Hold | None = None
+    #: Whether all was done; false when it was ended before.
+    whole: bool = True
 
 
 class Manifest(NamedTuple):
@@ -232,10 +234,9 @@ class AgentRegistryRepository(abc.ABC):
     ) -> "Future[T]":
         """Start one of this repository's own methods without waiting for it.
 
-        Any but `delete_expired`, `sweep` and `rearm`, which are many jobs in turn.
-        The future carries
-        what `method` returns or raises. Here the method runs before this returns,
-        which is right for a store that never blocks.
+        Any but `delete_expired`, `sweep`, `move_lease_time` and `rearm`, which are
+        more than one job. The future carries what `method` returns or raises. Here the
+        method runs before this returns, which is right for a store that never blocks.
         """
         future: Future[T] = Future()
         try:
@@ -379,10 +380,11 @@ class AgentRegistryRepository(abc.ABC):
         """
 
     @abc.abstractmethod
-    def sweep(self) -> Swept:
+    def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
         """Remove the agents that are dead now, as far as the guard lets them go.
 
-        Works as `delete_expired` does, which itself knows no guard.
+        Works as `delete_expired` does, which itself knows no guard. With a guard,
+        `keep_on` is asked between the chunks: one that is ended takes no more.
         """
 
     @abc.abstractmethod
@@ -402,17 +404,21 @@ class AgentRegistryRepository(abc.ABC):
         """Store until when the registry listened."""
 
     @abc.abstractmethod
-    def move_lease_time(self, stopped_at: datetime, to: datetime) -> None:
+    def move_lease_time(
+        self,
+        stopped_at: datetime,
+        to: datetime,
+        moved: Callable[[], object] = lambda: None,
+    ) -> None:
         """State lease time that stood still at `stopped_at` as `to`, in one change.
 
         A hold moves along. When `to` is earlier, after a step of the wall clock,
-        who was dead stays dead.
+        who was dead stays dead. `moved` lets lease time follow; no sweep judges
+        between the two.
         """
 
     @abc.abstractmethod
-    def rearm(
-        self, stopped_at: datetime, listened_seconds: float, keep_on: Callable[[], bool]
-    ) -> int | None:
+    def rearm(self, stopped_at: datetime, keep_on: Callable[[], bool]) -> int | None:
         """Re-arm every lease that was valid at `stopped_at`, from now.
 
         See `leases.rearmed`. Works in chunks, and asks `keep_on` between them.

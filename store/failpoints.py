@@ -16,6 +16,7 @@ POINTS = (
     "before_commit",
     "after_commit",
     "mid_sweep",
+    "mid_migration",
     "mid_checkpoint",
     "mid_backup",
 )

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 
 #: The file is damaged: no statement that meets the damage can be right again.
 DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-#: A write that more room may let pass. A limit on the size of files, and a log
-#: index that cannot grow, are told as an I/O error.
-NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 #: Whatever was asked for, storage failed: it is no fault of one job's statement.
-STORAGE = DAMAGE | NO_ROOM | {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+STORAGE = DAMAGE | {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+}
 
 #: So long the same failure is not told again.
 _QUIET_SECONDS = 60.0

@@ -24,6 +24,8 @@ class Figures(NamedTuple):
 
     #: Agents that were removed because their lease had run out.
     expired: int = 0
+    #: Agents that came back after that, before a sweep had taken them.
+    revived: int = 0
     #: Holds of the guard that began.
     holds: int = 0
     #: How many seconds the transactions took that were stored.
@@ -39,7 +41,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._expired = self._holds = self._failed_commits = 0
+        self._expired = self._revived = self._holds = self._failed_commits = 0
         self._commits = [0] * (len(_COMMIT_SECONDS) + 1)
         self._commit_seconds = 0.0
 
@@ -57,6 +59,11 @@ class Ledger:
         with self._lock:
             self._expired += agents
 
+    def revived(self, agents: int) -> None:
+        """Count agents that were dead and were heard again."""
+        with self._lock:
+            self._revived += agents
+
     def hold_began(self) -> None:
         """Count a hold of the guard."""
         with self._lock:
@@ -69,6 +76,7 @@ class Ledger:
             within = list(zip(bounds, accumulate(self._commits), strict=True))
             return Figures(
                 expired=self._expired,
+                revived=self._revived,
                 holds=self._holds,
                 commits=Distribution(within, self._commit_seconds),
                 failed_commits=self._failed_commits,

@@ -79,44 +79,40 @@ class Rearmed(NamedTuple):
     """A lease as a re-arm leaves it."""
 
     expires_at: datetime
-    rearms: int
+    rearms: float
 
 
 def rearmed(
     expires_at: datetime,
     ttl_seconds: int,
-    rearms: int,
+    rearms: float,
     *,
     stopped_at: datetime,
-    listened_seconds: float,
     now: datetime,
 ) -> Rearmed:
     """Return a lease that was valid at `stopped_at` as it runs on from `now`.
 
-    It gets one full TTL, unless its agent was given that `MAX_REARMS` times and
-    used none; then it gets what was left of it, from then on each time. Either way
-    it is stated anew on the wall clock of `now`.
+    It gets one full TTL, unless its agent was given that `MAX_REARMS` times and used
+    none: then it ends where lease time stands. Such an agent was silent for a full
+    TTL in which it could be heard, so it is not early.
+
+    A re-arm counts by the chance that was missed before it: a beat interval of
+    listening is a whole one, less is a part, and parts add up. One that is done
+    anew, because it was cut short, finds more than a TTL left, and counts nothing.
 
     Args:
         expires_at: later than `stopped_at`, when the registry could last listen.
         ttl_seconds: the agent's.
-        rearms: how often the lease was re-armed since its agent was last heard.
+        rearms: how many were counted since the agent was last heard.
         stopped_at: where lease time stands still.
-        listened_seconds: how long the registry listened after the re-arm before
-            this one. Less than a beat interval was no chance to be heard, so that
-            re-arm does not count.
         now: when the registry can listen again. Where it is earlier, the wall clock
             was stepped back just now: then this re-arm is done anew, and until then
             no lease may look as if it had ended before.
     """
-    now = max(now, stopped_at)
-    missed_chance = listened_seconds >= heartbeat_interval_seconds(ttl_seconds)
     full = timedelta(seconds=ttl_seconds)
-    if rearms == 0:
-        return Rearmed(now + full, 1)
-    if rearms <= MAX_REARMS and not missed_chance:
-        return Rearmed(now + full, rearms)
-    if rearms < MAX_REARMS:
-        return Rearmed(now + full, rearms + 1)
-    # One more than there are: all of them are used up, also after a short listening.
-    return Rearmed(now + min(expires_at - stopped_at, full), MAX_REARMS + 1)
+    ran_seconds = (full - (expires_at - stopped_at)).total_seconds()
+    missed = min(max(ran_seconds / heartbeat_interval_seconds(ttl_seconds), 0), 1)
+    counted = rearms + (missed if rearms else 1)
+    if counted >= MAX_REARMS + 1:
+        return Rearmed(stopped_at, counted)
+    return Rearmed(max(now, stopped_at) + full, counted)

@@ -4,7 +4,15 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from peewee import SQL, CharField, Field, FieldAccessor, IntegerField, Model
+from peewee import (
+    SQL,
+    CharField,
+    Field,
+    FieldAccessor,
+    FloatField,
+    IntegerField,
+    Model,
+)
 
 from store.clock import utcnow
 from store.leases import deadline, is_expired
@@ -110,8 +118,9 @@ class AgentRecord(Model):
     registered_at = InstantField()
     #: When its lease runs out; indexed, so that a sweep reads what it removes.
     expires_at = InstantField(index=True)
-    #: How often its lease was re-armed since the agent was last heard.
-    rearms = IntegerField(default=0)
+    #: How often its lease was re-armed since the agent was last heard; a re-arm
+    #: behind less than a beat interval of listening counts in part.
+    rearms = FloatField(default=0)
     #: The principal whose agent it is; empty where nobody is known by name.
     owner = CharField(max_length=64, default="")
 

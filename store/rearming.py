@@ -34,18 +34,17 @@ _LAST_OF_CHUNK = """
     SELECT max(row) FROM (
         SELECT rowid AS row FROM agents WHERE rowid > :after ORDER BY rowid LIMIT :rows)
 """
-_MISSED_CHANCE = f":listened >= ttl_seconds * 1000000 / {BEATS_PER_TTL}"
+_RAN = "(ttl_seconds * 1000000 - (expires_at - :stopped)) / 1e6"
+_MISSED = f"min(max({_RAN} / (ttl_seconds / {BEATS_PER_TTL}.0), 0.0), 1.0)"
+_COUNTED = f"(rearms + iif(rearms > 0, {_MISSED}, 1))"
 _REARM = f"""
     UPDATE agents
     SET {_STAMPS},
-        expires_at = :now + iif(
-            rearms > {MAX_REARMS} OR rearms = {MAX_REARMS} AND {_MISSED_CHANCE},
-            min(expires_at - :stopped, ttl_seconds * 1000000),
-            ttl_seconds * 1000000),
-        rearms = iif(
-            rearms = 0 OR rearms <= {MAX_REARMS} AND {_MISSED_CHANCE},
-            rearms + 1,
-            rearms)
+        expires_at = iif(
+            {_COUNTED} >= {MAX_REARMS + 1},
+            :stopped,
+            :now + ttl_seconds * 1000000),
+        rearms = {_COUNTED}
     WHERE rowid > :after AND rowid <= :last AND expires_at > :stopped
 """  # noqa: S608 - constants only
 
@@ -62,13 +61,6 @@ class Listening(NamedTuple):
     def seconds(self) -> float:
         """How long that was."""
         return max(0.0, (self.listened_at - self.resumed_at).total_seconds())
-
-
-class Rearming(NamedTuple):
-    """What a re-arm needs to know: see `leases.rearmed`."""
-
-    stopped_at: datetime
-    listened_seconds: float
 
 
 class RearmedChunk(NamedTuple):
@@ -120,7 +112,7 @@ def move(database: SqliteDatabase, stopped_at: datetime, to: datetime) -> None:
 
 def chunk(
     database: SqliteDatabase,
-    rearming: Rearming,
+    stopped_at: datetime,
     now: datetime,
     *,
     after: int,
@@ -131,9 +123,8 @@ def chunk(
     span = {"after": after, "rows": rows}
     (last,) = execute(database, _LAST_OF_CHUNK, span).fetchone()
     values = {
-        "now": to_micros(max(now, rearming.stopped_at)),
-        "stopped": to_micros(rearming.stopped_at),
-        "listened": round(rearming.listened_seconds * 1_000_000),
+        "now": to_micros(max(now, stopped_at)),
+        "stopped": to_micros(stopped_at),
         "after": after,
         "last": last,
     }

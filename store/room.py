@@ -15,12 +15,13 @@ import errno
 import logging
 import os
 import resource
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from store.base import StoreFull
-from store.faults import NO_ROOM, result_code, storage_failure
+from store.faults import result_code, storage_failure
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ _PART_OF_DISK = 8
 _STEPS = 8
 #: How often it is tried to take it again.
 _RETRY_SECONDS = 1.0
+#: With less room than this a write may fail for the lack of it: the index of
+#: SQLite's log grows by 32 KiB.
+_TIGHT_BYTES = 65_536
 #: A file system that cannot promise room at all.
 _NO_PROMISE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
@@ -110,7 +114,7 @@ class Room:
     def relieve(self, error: BaseException) -> bool:
         """Give up a step of the reserve, if that may cure the error."""
         failure = storage_failure(error)
-        if not self._bytes or result_code(failure) not in NO_ROOM:
+        if not self._bytes or not self._lacks_room(result_code(failure)):
             return False
         held = self._held()
         if not self.short:
@@ -136,6 +140,21 @@ class Room:
         allowed = database_bytes <= _PART_OF_DISK * _file_limit() - kept
         if not self.retake() or not promised or not allowed:
             raise StoreFull("the disk is full: nobody can be added")
+
+    def _lacks_room(self, code: int) -> bool:
+        """Tell whether a write failed for want of room.
+
+        A limit on the size of files, and a log index that cannot grow, are told as
+        an I/O error; but so is a disk that is broken, which no room can cure.
+        """
+        if code != sqlite3.SQLITE_IOERR:
+            return code == sqlite3.SQLITE_FULL
+        largest = max(
+            _size(Path(f"{self._database}{suffix}")) for suffix in ("", "-wal", "-shm")
+        )
+        soft, _hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        limited = soft != resource.RLIM_INFINITY and largest + _TIGHT_BYTES > soft
+        return limited or self._free_bytes() < _TIGHT_BYTES
 
     def _fall_short(self, reason: object) -> None:
         self.short = True
@@ -167,10 +186,7 @@ class Room:
         return True
 
     def _held(self) -> int:
-        try:
-            return self._path.stat().st_size
-        except OSError:
-            return 0
+        return _size(self._path)
 
     def _step(self) -> int:
         return max(1, self._bytes // _STEPS)
@@ -182,6 +198,13 @@ class Room:
     def _free_bytes(self) -> int:
         disk = os.statvfs(self._database.parent)
         return disk.f_bavail * disk.f_frsize
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _file_limit() -> int:

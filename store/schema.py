@@ -1,15 +1,22 @@
 """What a registry's SQLite file looks like, and whether a file is one.
 
-The file is judged by its first 100 bytes, read as bytes: opening a foreign
-database with SQLite, even to look, may already change it. (Offsets: "The
-Database Header" in SQLite's file format documentation.)
+The file is judged by the marks in its header, read by SQLite as if nobody could
+change it (`immutable`): else opening a foreign database, even to look, may already
+change it. Never by opening the file ourselves: POSIX lets go of all locks that a
+process has on a file when any descriptor of it is closed. Without the locks of an
+open store, the next program to close the database deletes the log under it.
 """
 
-import struct
+import errno
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from peewee import SchemaManager, SqliteDatabase
 
+from store import failpoints
 from store.base import StoreUnusable
 from store.models import AgentRecord, HoldRecord, ListeningRecord
 from store.queries import execute
@@ -21,17 +28,19 @@ SCHEMA_VERSION = 3
 
 #: What brings a database of a version to the next one.
 _MIGRATIONS = {
-    1: ("ALTER TABLE agents ADD COLUMN rearms INTEGER NOT NULL DEFAULT 0",),
+    1: ("ALTER TABLE agents ADD COLUMN rearms REAL NOT NULL DEFAULT 0",),
     2: ("ALTER TABLE agents ADD COLUMN owner VARCHAR(64) NOT NULL DEFAULT ''",),
 }
 
 #: What an operator can do about a file that is damaged.
 MENDING = "Put a backup in its place: agent-registryd restore FILE"
 
-_MAGIC = b"SQLite format 3\x00"
-_HEADER_SIZE = 100
-_VERSION_OFFSET = 60
-_APPLICATION_ID_OFFSET = 68
+
+class _Marks(NamedTuple):
+    """What a file says of itself."""
+
+    application_id: int
+    version: int
 
 
 def check(path: Path) -> None:
@@ -42,24 +51,18 @@ def check(path: Path) -> None:
     Raises:
         StoreUnusable: the file is unreadable, foreign, or of a newer program.
     """
-    header = _read_header(path)
+    marks = _read_marks(path)
     if restoring(path).exists():
         raise StoreUnusable(
             f"a restore to {path} was cut short: run it again, "
             f"or remove {restoring(path)}"
         )
-    if not header:
+    if marks is None:
         _refuse_lone_log(path)
         return
-    if len(header) < _HEADER_SIZE or not header.startswith(_MAGIC):
-        raise StoreUnusable(
-            f"{path} is not a SQLite database. {MENDING} if it was a registry's"
-        )
-    (application_id,) = struct.unpack_from(">I", header, _APPLICATION_ID_OFFSET)
-    if application_id != APPLICATION_ID:
+    if marks.application_id != APPLICATION_ID:
         raise StoreUnusable(f"{path} is the database of another program")
-    (version,) = struct.unpack_from(">I", header, _VERSION_OFFSET)
-    _refuse_newer(path, version)
+    _refuse_newer(path, marks.version)
 
 
 def restoring(path: Path) -> Path:
@@ -101,23 +104,53 @@ def create(database: SqliteDatabase) -> None:
             for older in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
                 for statement in _MIGRATIONS[older]:
                     execute(database, statement)
+                failpoints.reach("mid_migration")
             for model in (AgentRecord, ListeningRecord, HoldRecord):
                 SchemaManager(model, database).create_all()  # what is missing
             database.application_id = APPLICATION_ID
-            database.user_version = SCHEMA_VERSION
+        # Also where it is right already: a file that cannot be written shows it now.
+        database.user_version = SCHEMA_VERSION
     database.journal_mode = "wal"
 
 
-def _read_header(path: Path) -> bytes:
+def _read_marks(path: Path) -> _Marks | None:
+    """Return what the file says of itself; None when it is missing or empty."""
+    if not _holds_anything(path):
+        return None
+    try:
+        return _ask_marks(path)
+    except sqlite3.OperationalError as error:
+        refused = not os.access(path, os.R_OK)
+        reason = os.strerror(errno.EACCES) if refused else error
+        raise StoreUnusable(f"{path} cannot be read: {reason}") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreUnusable(_no_database(path, error)) from error
+
+
+def _holds_anything(path: Path) -> bool:
     try:
         if not path.parent.is_dir():
             raise StoreUnusable(f"the folder {path.parent} does not exist")
-        with path.open("rb") as file:
-            return file.read(_HEADER_SIZE)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        return path.stat().st_size > 0
     except FileNotFoundError:
-        return b""
+        return False
     except OSError as error:
         raise StoreUnusable(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _ask_marks(path: Path) -> _Marks:
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(uri, uri=True)) as file:
+        asked = ("PRAGMA application_id", "PRAGMA user_version")
+        return _Marks(*(file.execute(pragma).fetchone()[0] for pragma in asked))
+
+
+def _no_database(path: Path, error: sqlite3.DatabaseError) -> str:
+    if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+        return f"{path} is not a SQLite database. {MENDING} if it was a registry's"
+    return f"{path} is damaged: {error}. {MENDING}"
 
 
 def _refuse_lone_log(path: Path) -> None:

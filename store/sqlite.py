@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -35,8 +36,8 @@ from store.models import FIELDS, AgentRecord, from_micros, from_row, to_micros, 
 from store.ownership import TOUCHES, may_touch
 from store.queries import execute
 from store.quota import Admissions, Quota
-from store.rearming import Listening, Rearming
-from store.registration import Registration
+from store.rearming import Listening
+from store.registration import Outcome, Registration
 from store.sweep import TOLD, Chunk, ChunkSize, tell
 from store.threads import reads, reads_long, writes
 from store.writer import Lane
@@ -54,6 +55,16 @@ _RENEW = f"""
         expires_at = max(last_heartbeat, :now) + ttl_seconds * 1000000,
         rearms = 0
     WHERE agent_id IN (SELECT value FROM json_each(:ids)) AND {TOUCHES}
+"""  # noqa: S608 - constants only
+# Nearly always nobody is dead, which one look into an index shows; else each of the
+# batch is looked up, and not each of the dead, of whom there may be a million.
+_COUNT_DEAD = f"""
+    SELECT iif(
+        EXISTS (SELECT 1 FROM agents WHERE expires_at <= :now),
+        (SELECT count(*) FROM agents
+         WHERE agent_id IN (SELECT value FROM json_each(:ids)) AND +expires_at <= :now
+            AND {TOUCHES}),
+        0)
 """  # noqa: S608 - constants only
 _REGISTERED = f"""
     SELECT {", ".join(FIELDS)}
@@ -103,6 +114,8 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         super().__init__(clock, lease_time=lease_time, guard=guard)
         self._database = database
         self._admissions = Admissions(database.writing, quota)
+        #: Held while a hold and lease time move, or a sweep judges by both.
+        self._moving = threading.Lock()
         self._one = queries.text(queries.one(), database.reading)
         self._insert = queries.text(queries.insert(), database.writing)
         self._upsert = queries.text(queries.upsert(), database.writing)
@@ -256,8 +269,11 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     def renew_all(self, agent_ids: Sequence[str], owner: str = "") -> list[str]:
         """See `AgentRegistryRepository`."""
         different = list(dict.fromkeys(agent_ids))
-        now, ids = to_micros(self._stamp()), json.dumps(different)
-        renewing = self._write(_RENEW, {"now": now, "ids": ids, "owner": owner})
+        ids = json.dumps(different)
+        now, lease_now = self._instants()
+        values = {"now": to_micros(now), "ids": ids, "owner": owner}
+        self._count_revivals(values, lease_now)
+        renewing = self._write(_RENEW, values)
         if renewing.rowcount == len(different):
             return []
         if owner and self._foreign(ids, owner):
@@ -279,15 +295,20 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         return self._remove_due(_DUE)
 
-    def sweep(self) -> Swept:
+    def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
         """See `AgentRegistryRepository`."""
         if self.guard is None:
             return Swept(self.delete_expired())
-        (take, hold), began = self._begin_sweep(self.guard)
+        with self._moving:
+            (take, hold), began = self._begin_sweep(self.guard)
         if began:
             self._database.ledger.hold_began()
-        removed = self._remove_due(_DUE_UNBEATEN)
-        removed += self._remove_due(_DUE_BEATEN, most=take, told=removed)
+        removed = self._remove_due(_DUE_UNBEATEN, keep_on=keep_on)
+        removed += self._remove_due(
+            _DUE_BEATEN, most=take, told=removed, keep_on=keep_on
+        )
+        if not keep_on():
+            return Swept(removed, self._count_due(), hold, whole=False)
         if hold is None:
             self._end_hold()
             return Swept(removed)
@@ -326,34 +347,42 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         rearming.keep(self._database.writing, known)
 
-    @writes(Lane.CHANGE)
-    def move_lease_time(self, stopped_at: datetime, to: datetime) -> None:
+    def move_lease_time(
+        self,
+        stopped_at: datetime,
+        to: datetime,
+        moved: Callable[[], object] = lambda: None,
+    ) -> None:
         """See `AgentRegistryRepository`."""
-        rearming.move(self._database.writing, stopped_at, to)
+        with self._moving:
+            self._move_lease_time(stopped_at, to)
+            moved()
 
-    def rearm(
-        self, stopped_at: datetime, listened_seconds: float, keep_on: Callable[[], bool]
-    ) -> int | None:
+    def rearm(self, stopped_at: datetime, keep_on: Callable[[], bool]) -> int | None:
         """See `AgentRegistryRepository`."""
-        how = Rearming(stopped_at, listened_seconds)
         size = ChunkSize()
         reached: int | None = -1
         rearmed = 0
         while reached is not None:
             if not keep_on():
                 return None
-            chunk = self._rearm_chunk(how, reached, size.rows)
+            chunk = self._rearm_chunk(stopped_at, reached, size.rows)
             size.learn(size.rows, chunk.seconds)
             reached = chunk.last
             rearmed += chunk.rearmed
         return rearmed
 
+    @writes(Lane.CHANGE)
+    def _move_lease_time(self, stopped_at: datetime, to: datetime) -> None:
+        rearming.move(self._database.writing, stopped_at, to)
+
     @writes(Lane.SWEEP)
     def _rearm_chunk(
-        self, how: Rearming, after: int, rows: int
+        self, stopped_at: datetime, after: int, rows: int
     ) -> rearming.RearmedChunk:
-        database = self._database.writing
-        return rearming.chunk(database, how, self._clock(), after=after, rows=rows)
+        return rearming.chunk(
+            self._database.writing, stopped_at, self._clock(), after=after, rows=rows
+        )
 
     @writes(Lane.SWEEP)
     def _begin_sweep(self, rules: GuardRules) -> tuple[Verdict, bool]:
@@ -372,7 +401,13 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         # anew, and held anew.
         guarding.keep(self._database.writing, None)
 
-    def _remove_due(self, which: str, most: float = math.inf, told: int = 0) -> int:
+    def _remove_due(
+        self,
+        which: str,
+        most: float = math.inf,
+        told: int = 0,
+        keep_on: Callable[[], bool] = lambda: True,
+    ) -> int:
         """Remove who is dead, in chunks, and at most so many; return how many."""
         size = ChunkSize()
         removed = 0
@@ -380,6 +415,8 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             at_once = int(min(most - removed, _DUE_AT_ONCE))
             due = self._due(which, at_once)
             for rows in size.cut(due):
+                if not keep_on():
+                    return removed
                 chunk, now = self._delete_due(rows)
                 size.learn(len(rows), chunk.seconds)
                 tell(chunk, now, told=told + removed)
@@ -436,8 +473,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         ids = json.dumps([record.agent_id for record in records])
         rows = self._write(_REGISTERED, {"ids": ids}).fetchall()
         standing = {record.agent_id: record for record in map(from_row, rows)}
-        now = self._stamp()
-        lease_now = self._lease_time.now() if self._lease_time else now
+        now, lease_now = self._instants()
         self._admissions.begin()
         registrations: list[Registration | StoreError] = []
         changed: dict[str, AgentRecord] = {}
@@ -454,6 +490,10 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             self._write(self._upsert, to_row(record))
         if changed:
             self._claim_room()
+            revived = [
+                one.outcome for one in registrations if isinstance(one, Registration)
+            ].count(Outcome.REVIVED)
+            self._database.ledger.revived(revived)
         return registrations
 
     def _refusal(self, known: AgentRecord | None, owner: str) -> StoreError | None:
@@ -486,7 +526,9 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
 
     def _renew(self, agent_ids: Sequence[str], owner: str = "") -> dict[str, Lease]:
         ids = json.dumps(agent_ids)
-        values = {"now": to_micros(self._stamp()), "ids": ids, "owner": owner}
+        now, lease_now = self._instants()
+        values = {"now": to_micros(now), "ids": ids, "owner": owner}
+        self._count_revivals(values, lease_now)
         rows = self._write(_RENEW_RETURNING, values).fetchall()
         instants: dict[int, datetime] = {}  # a batch has few: one for each TTL
         renewed = {}
@@ -496,14 +538,23 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             renewed[agent_id] = Lease(instants[micros], ttl_seconds)
         return renewed
 
-    def _stamp(self) -> datetime:
-        """Return the instant at which an agent is heard: by the clock, at least.
+    def _count_revivals(self, beats: dict[str, Any], lease_now: datetime) -> None:
+        """Count the dead among those whose beats are about to be stored."""
+        values = beats | {"now": to_micros(lease_now)}
+        (dead,) = self._write(_COUNT_DEAD, values).fetchone()
+        if dead:
+            self._database.ledger.revived(dead)
 
-        Where lease time stands still and the clock was stepped back, a lease begun
-        by the clock would end before it began. The re-arm states it anew.
+    def _instants(self) -> tuple[datetime, datetime]:
+        """Return the instant at which an agent is heard, and lease time.
+
+        It is heard by the clock, but not before lease time: where that stands still
+        and the clock was stepped back, a lease begun by the clock would end before it
+        began. The re-arm states it anew.
         """
         now = self._clock()
-        return max(now, self._lease_time.now()) if self._lease_time else now
+        lease_now = self._lease_time.now() if self._lease_time else now
+        return max(now, lease_now), lease_now
 
     def _find(self, database: SqliteDatabase, agent_id: str) -> AgentRecord | None:
         row = execute(database, self._one, (agent_id,)).fetchone()

@@ -175,17 +175,22 @@ class Writer:
         taken = self._take()
         maintenance = taken.pop(Lane.MAINTENANCE)
         batch = [job for lane in sorted(taken) for job in taken[lane]]
-        if batch:
-            self._committing_since = began = time.monotonic()
-            attempts = self._commit(batch)
-            self._committing_since = None
-            self._ledger.committed(time.monotonic() - began, stored=not self._failing)
-            for attempt in attempts:
-                attempt.settle()
-            self._tend()
-        for job in _wanted(maintenance):
-            _try(job).settle()
+        try:
+            if batch:
+                self._serve(batch)
+                self._tend()
+        finally:
+            for job in _wanted(maintenance):
+                _try(job).settle()
         return bool(batch or maintenance)
+
+    def _serve(self, batch: list[_Job[Any]]) -> None:
+        self._committing_since = began = time.monotonic()
+        attempts = self._commit(batch)
+        self._committing_since = None
+        self._ledger.committed(time.monotonic() - began, stored=not self._failing)
+        for attempt in attempts:
+            attempt.settle()
 
     def _take(self) -> dict[Lane, list[_Job[Any]]]:
         with self._changed:

@@ -37,7 +37,7 @@ async def read_on(host: str, port: int, until: float, answers: Counter[int]) -> 
 
 
 async def read_answer(reader: asyncio.StreamReader) -> int:
-    """Read one answer to its end; return its status."""
+    """Read one answer to its end; return its status, 0 if it is a wrong one."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]
     left = int(length)
@@ -46,7 +46,8 @@ async def read_answer(reader: asyncio.StreamReader) -> int:
         if not part:
             raise asyncio.IncompleteReadError(b"", left)
         left -= len(part)
-    return int(head[9:12])
+    status = int(head[9:12])
+    return 0 if status == 503 and b"retry-after: " not in head.lower() else status
 
 
 asyncio.run(main(*sys.argv[1:]))

@@ -18,7 +18,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from api import AgentRegistryServer
 from api.access import Authority
-from api.errors import CODES
+from api.errors import CODES, ProblemError
 from api.health import SweepHealth
 from api.listings import Listings
 from api.server import Security
@@ -97,6 +97,10 @@ def faulty(
         listings.answer(b"[]", None)  # and its reader never comes
         return listings.answer(b"[]", None)
 
+    @app.get("/stopped")
+    def stopped() -> None:
+        raise ProblemError(503, "leases_stopped", headers={"Retry-After": "1"})
+
     headers = bearer("root")
     yield make_client(app, raise_server_exceptions=False, headers=headers)
     database.close()
@@ -145,6 +149,7 @@ PROVOKED: dict[str, tuple[int, str, str, dict[str, Any]]] = {
     "store_unavailable": (503, "GET", "/agents/away", {}),
     "store_full": (503, "DELETE", "/agents/full", {}),
     "overloaded": (503, "GET", "/crowded", {}),
+    "leases_stopped": (503, "GET", "/stopped", {}),
     "sweep_overdue": (503, "GET", "/health", {}),
     "internal_error": (500, "GET", "/agents/bug", {}),
     "http_error": (418, "GET", "/teapot", {}),

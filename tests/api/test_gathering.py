@@ -3,7 +3,7 @@
 import asyncio
 from concurrent.futures import Future
 
-from api.gathering import MOST, Gatherer
+from api.gathering import MOST, Backlog, Gatherer
 
 
 def doubled(numbers: list[int], written: list[int]) -> list[int | Exception]:
@@ -71,3 +71,48 @@ def test_a_crowd_is_written_in_several_batches() -> None:
 
     assert answers == [2 * number for number in range(1, 2 * MOST + 2)]
     assert sizes == [MOST, MOST, 1]
+
+
+def test_the_oldest_call_waits_until_it_is_answered() -> None:
+    """Then the next oldest, since it was asked; nobody is forgotten behind a batch."""
+    now = 0.0
+    backlog = Backlog(lambda: now)
+    begun: list[Future[list[int]]] = []
+
+    def write(_numbers: list[int]) -> Future[list[int]]:
+        begun.append(Future())
+        return begun[-1]
+
+    async def ask() -> list[float]:
+        nonlocal now
+        gatherer = Gatherer(write, doubled, backlog)
+        waits = [backlog.wait_seconds()]
+        first = gatherer.join(1)
+        await asyncio.sleep(0.01)
+        now = 1
+        second = gatherer.join(2)
+        now = 3
+        waits.append(backlog.wait_seconds())
+        for asked in (first, second):
+            begun[-1].set_result([len(begun)])
+            await asked
+            waits.append(backlog.wait_seconds())
+            await asyncio.sleep(0.01)
+        return waits
+
+    assert asyncio.run(ask()) == [0, 3, 2, 0]
+
+
+def test_the_oldest_of_several_gatherers_counts() -> None:
+    """One that has answered all of its own says nothing of the others."""
+    backlog = Backlog(lambda: 10.0)
+    one, other = (Gatherer(lambda _: Future(), doubled) for _ in range(2))
+
+    backlog.since(one, 7.0)
+    backlog.since(other, 9.0)
+    waits = [backlog.wait_seconds()]
+    backlog.since(one, None)
+    waits.append(backlog.wait_seconds())
+    del other
+
+    assert [*waits, backlog.wait_seconds()] == [3, 1, 0]

@@ -9,8 +9,9 @@ from freezegun.api import FrozenDateTimeFactory
 from starlette.testclient import TestClient
 
 from api import AgentRegistryServer
-from api.health import SweepHealth
+from api.health import LeaseTimeHealth, SweepHealth
 from store import AgentRegistryRepository, Storage
+from store.clock import utcnow
 
 SWEPT = {
     "interval_seconds": 60.0,
@@ -73,6 +74,28 @@ def test_health_tells_of_the_sweep(
 
     assert response.status_code == status
     assert response.json()["sweep"] == SWEPT | {"overdue": overdue}
+
+
+@pytest.mark.parametrize(("overdue", "status"), [(False, 200), (True, 503)])
+def test_health_tells_of_lease_time_that_stands_still(
+    store_url: str,
+    repo: AgentRegistryRepository,
+    make_client: Callable[..., TestClient],
+    *,
+    overdue: bool,
+    status: int,
+) -> None:
+    """For a while it may, as after each start; for long it must not."""
+    stands = LeaseTimeHealth(
+        stands_still_at=utcnow(), cause="stall", overdue=overdue, rearms={}
+    )
+    server = AgentRegistryServer(store_url, repo, lease_time=lambda: stands)
+
+    response = make_client(server.create_app()).get("/health")
+
+    assert response.status_code == status
+    assert response.json()["lease_time"]["overdue"] is overdue
+    assert response.json().get("code") == ("leases_stopped" if overdue else None)
 
 
 def test_health_without_a_store_tells_what_it_knows(

@@ -250,7 +250,10 @@ def test_what_the_process_reports_is_told(
             overdue=False,
         ),
         lease_time=lambda: LeaseTimeHealth(
-            stands_still_at=now, cause="gap", rearms={"gap": 4, "start": 1}
+            stands_still_at=now,
+            cause="gap",
+            overdue=False,
+            rearms={"gap": 4, "start": 1},
         ),
     )
 

@@ -201,6 +201,22 @@ def test_a_stop_that_fails_in_one_step_says_so_and_takes_the_others(
     again.stop()
 
 
+@pytest.mark.parametrize("caution", ["SQLite is old", None])
+def test_a_start_on_an_old_sqlite_warns(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture, caution: str | None
+) -> None:
+    """Once, in the words of the store; on a good one nothing is said."""
+    daemon = RegistryDaemon(make_config())
+    database: Any = daemon._storage.database
+    database.caution = lambda: caution
+
+    daemon.start()
+    daemon.stop()
+
+    told = [one for one in caplog.records if getattr(one, "action", "") == "sqlite_old"]
+    assert [one.message for one in told] == [caution] * bool(caution)
+
+
 def test_waiting_ends_when_serving_dies(make_config: MakeConfig) -> None:
     """A daemon that cannot be reached must not look alive; the stop tells of it."""
     daemon = RegistryDaemon(make_config())

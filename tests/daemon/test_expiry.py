@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -16,20 +17,23 @@ from store import (
     SqliteAgentRegistryRepository,
     Storage,
     StoreUnavailable,
+    Swept,
 )
 
 INTERVAL = 60.0
 
 
 class BreakableRepository(SqliteAgentRegistryRepository):
-    """A repository whose sweep fails while it is broken."""
+    """A repository whose sweep fails while it is broken, or its store away."""
 
-    broken = False
+    broken = away = False
 
     def delete_expired(self) -> int:
         """Sweep, or fail."""
+        if self.away:
+            raise StoreUnavailable("the change was not stored: database is locked")
         if self.broken:
-            raise StoreUnavailable("the change was not stored: disk full")
+            raise ArithmeticError("a bug of ours")
         return super().delete_expired()
 
 
@@ -116,9 +120,29 @@ def test_a_failed_sweep_is_counted_and_shown(
 
     health = sweep.health()
     assert (health.runs, health.failures) == (1, 1)
-    assert health.last_error == "StoreUnavailable"
+    assert health.last_error == "ArithmeticError"
     assert health.last_finished_at is None
-    assert "disk full" in caplog.text
+    assert "a bug of ours" in caplog.text
+    assert [one.action for one in caplog.records] == ["sweep_failed"]  # type: ignore[attr-defined] # our own field
+
+
+def test_a_sweep_whose_store_is_away_is_left_out(
+    sweep: ExpirySweep,
+    breakable: BreakableRepository,
+    stopwatch: Stopwatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It did not fail, but it is missing: after three intervals that is told too."""
+    breakable.away = True
+    stopwatch.seconds += 3 * INTERVAL + 1
+
+    sweep.run()
+
+    health = sweep.health()
+    assert (health.runs, health.failures) == (1, 0)
+    assert health.last_error == "StoreUnavailable"
+    assert health.overdue
+    assert [one.action for one in caplog.records] == ["sweep_skipped"]  # type: ignore[attr-defined] # our own field
 
 
 def test_the_next_good_sweep_clears_the_error(
@@ -183,6 +207,35 @@ class HangingRepository(SqliteAgentRegistryRepository):
         """Hang, then sweep."""
         self.let_go.wait()
         return super().delete_expired()
+
+
+class SlowRepository(SqliteAgentRegistryRepository):
+    """A repository whose sweeps find no end of work."""
+
+    ended = False
+
+    def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
+        """Sweep for as long as it may."""
+        while keep_on():
+            time.sleep(0.001)
+        self.ended = True
+        return Swept(7, whole=False)
+
+
+def test_a_sweep_ends_at_its_deadline(
+    storage: Storage, wait_until: Callable[..., None]
+) -> None:
+    """Two at once would each take what one may; it was told as hung, and no more."""
+    slow = SlowRepository(storage.database)  # type: ignore[arg-type] # SQLite's own
+    sweep = ExpirySweep(slow, interval_seconds=INTERVAL, deadline_seconds=0.01)
+
+    sweep.run()
+    wait_until(lambda: slow.ended)
+    wait_until(lambda: "sweep" not in {one.name for one in threading.enumerate()})
+
+    health = sweep.health()
+    assert (health.failures, health.last_error) == (1, "SweepHung")
+    assert health.last_finished_at is None
 
 
 class TestHanging:

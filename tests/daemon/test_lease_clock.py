@@ -83,7 +83,7 @@ def test_lease_time_stands_still_at_the_last_turn(
     clock.turn(hears=True)
     machine.run(30)
     assert clock.now() == last_heard
-    assert clock.standstill == Standstill(last_heard, cause, 60)
+    assert clock.standstill == Standstill(last_heard, cause)
 
 
 def test_who_is_not_heard_is_not_late(clock: LeaseClock, machine: Machine) -> None:
@@ -94,7 +94,20 @@ def test_who_is_not_heard_is_not_late(clock: LeaseClock, machine: Machine) -> No
         machine.run(0.5)
         clock.turn(hears=False)
 
-    assert clock.standstill == Standstill(last_heard, Cause.STALL, 60)
+    assert clock.standstill == Standstill(last_heard, Cause.STALL)
+
+
+def test_a_pause_is_a_gap_also_where_a_beat_waited(
+    clock: LeaseClock, machine: Machine
+) -> None:
+    """Nobody turned the clock meanwhile, which a stall does not prevent."""
+    last_heard = machine.wall
+    machine.run(0.5)
+    clock.turn(hears=False)
+
+    machine.run(12)
+
+    assert clock.standstill == Standstill(last_heard, Cause.GAP)
 
 
 def test_what_is_known_to_fail_is_a_stall_at_once(
@@ -106,7 +119,7 @@ def test_what_is_known_to_fail_is_a_stall_at_once(
 
     clock.turn(hears=False, fails=True)
 
-    assert clock.standstill == Standstill(last_heard, Cause.STALL, 60)
+    assert clock.standstill == Standstill(last_heard, Cause.STALL)
 
 
 def test_a_short_stall_is_none(clock: LeaseClock, machine: Machine) -> None:
@@ -125,7 +138,7 @@ def test_it_begins_where_the_process_before_it_stopped(machine: Machine) -> None
     clock.begin(Listening(NOON - 90 * SECOND, NOON - 60 * SECOND))
 
     assert clock.now() == NOON - 60 * SECOND
-    assert clock.standstill == Standstill(NOON - 60 * SECOND, Cause.START, 30)
+    assert clock.standstill == Standstill(NOON - 60 * SECOND, Cause.START)
 
 
 def test_before_it_begins_it_is_the_wall_clock(machine: Machine) -> None:

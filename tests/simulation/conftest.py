@@ -1,9 +1,11 @@
 """A machine whose time a test moves, and what judges leases in a daemon, on it."""
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 
@@ -23,6 +25,8 @@ class Machine:
         #: What the wall clock has been stepped by, in all.
         self.stepped = 0.0
         self.loop_turns = True
+        #: With which of SQLite's result codes commits fail now; 0: they do not.
+        self.disk_fails = 0
         #: Called each time a clock is read: time may pass between any two lines.
         self.on_read: Callable[[], None] = lambda: None
         self._waiting: list[Callable[[], None]] = []
@@ -50,6 +54,24 @@ class Machine:
             self._waiting.pop()()
 
 
+def _on_the_disk_of(machine: Machine) -> type[sqlite3.Connection]:
+    """Return a connection whose commits fail as the machine's disk does."""
+
+    class Cursor(sqlite3.Cursor):
+        def execute(self, sql: str, values: Any = ()) -> Self:
+            if sql == "COMMIT" and machine.disk_fails:
+                error = sqlite3.OperationalError("the disk of the machine fails")
+                error.sqlite_errorcode = machine.disk_fails
+                raise error
+            return super().execute(sql, values)
+
+    class Connection(sqlite3.Connection):
+        def cursor(self, factory: Any = Cursor) -> Any:
+            return super().cursor(factory)
+
+    return Connection
+
+
 class Registry:
     """The parts of a daemon that judge leases, all real, on a machine."""
 
@@ -70,6 +92,7 @@ class Registry:
             self.path, synchronous="off", reader_threads=1
         )
         self._database.writing.timeout = 0
+        self._database.writing.connect_params["factory"] = _on_the_disk_of(machine)
         self.repo = SqliteAgentRegistryRepository(
             self._database,
             clock=machine.wall,

@@ -32,16 +32,15 @@ class Lease(NamedTuple):
 
     ttl: int
     left: float
-    rearms: int = 0
+    rearms: float = 0
 
-    def rearmed(self, listened: float) -> "Lease":
+    def rearmed(self) -> "Lease":
         """Return the lease after the registry could not be heard."""
         if self.left <= 0:
             return self
-        used = listened >= self.ttl / 3 or self.rearms == 0
-        if self.rearms > 3 or (self.rearms == 3 and used):
-            return self._replace(left=min(self.left, self.ttl), rearms=4)
-        return self._replace(left=self.ttl, rearms=self.rearms + used)
+        missed = min((self.ttl - self.left) / (self.ttl / 3), 1)
+        rearms = self.rearms + (missed if self.rearms else 1)
+        return self._replace(left=self.ttl if rearms < 4 else 0, rearms=rearms)
 
 
 class RegistryMachine(RuleBasedStateMachine):
@@ -193,7 +192,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self.readers_see_the_model()
         self.registry.keeper.turn()
         for agent_id, lease in self.leases.items():
-            self.leases[agent_id] = lease.rearmed(self.listened)
+            self.leases[agent_id] = lease.rearmed()
         self.listened = 0
 
 

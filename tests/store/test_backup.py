@@ -1,6 +1,8 @@
 """Copies of the database, and putting one back."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -201,3 +203,34 @@ def test_a_damaged_database_makes_no_backup(
         storage.database.backup(target)
 
     assert target.read_bytes() == whole
+
+
+#: What an operator's `sqlite3` shell does, or another backup.
+READ_AND_CLOSE = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("SELECT count(*) FROM agents").fetchone()
+database.close()
+"""
+
+
+@pytest.mark.parametrize("look", ["backup", "check", "second store"])
+def test_whoever_looks_leaves_the_locks_of_the_store_alone(
+    storage: Storage, target: Path, make_record: MakeRecord, look: str
+) -> None:
+    """Without them, the next process to close the file would delete its log."""
+    second = create_storage_backend(f"sqlite:///{storage.database.location}")
+    if look == "backup":
+        storage.database.backup(target)
+    elif look == "check":
+        second.database.check()
+    else:
+        second.database.open()
+        second.database.close()
+
+    path = Path(storage.database.location)
+    subprocess.run([sys.executable, "-c", READ_AND_CLOSE, path], check=True)
+
+    assert path.with_name(f"{path.name}-wal").stat().st_size
+    storage.agents.register(make_record("later"))
+    assert ids(storage) == ["first", "later", "second"]

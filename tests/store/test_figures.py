@@ -122,6 +122,28 @@ def test_who_expires_is_counted_once(
     assert repo.figures().expired == 499
 
 
+@pytest.mark.parametrize("how", ["update_heartbeats", "renew_all", "register"])
+def test_who_comes_back_is_counted(
+    repo: AgentRegistryRepository,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+    how: str,
+) -> None:
+    """By a beat or a registration, at the deadline and after it; nobody else is."""
+    repo.add(make_record("dead"))
+    repo.add(make_record("alive", ttl_seconds=61))
+    frozen.tick(60)
+    known = ["dead", "alive"]
+
+    for _ in range(2):
+        if how == "register":
+            repo.register_all([make_record(one) for one in [*known, "new"]])
+        else:
+            getattr(repo, how)([*known, "unknown"])
+
+    assert repo.figures().revived == 1
+
+
 def test_a_hold_is_counted_as_it_begins(
     make_storage: MakeStorage, make_record: MakeRecord, frozen: FrozenDateTimeFactory
 ) -> None:

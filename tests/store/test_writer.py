@@ -342,6 +342,25 @@ def test_once_a_transaction_failed_the_next_ones_fail_soon(
     assert database.timeout == 0.5
 
 
+def test_maintenance_is_done_though_what_tends_the_log_fails(
+    database: SqliteDatabase, write: Write
+) -> None:
+    """Else whoever asked for it, as a stop does, would wait for ever."""
+    ready = threading.Event()
+
+    def fail() -> None:
+        raise OSError("no such device")
+
+    writer = Writer(database, tend=fail, ready=ready.wait)
+    writer.submit(Lane.CHANGE, write("first"))
+    writer.submit(Lane.CHANGE, write("second"))
+    maintained = writer.submit(Lane.MAINTENANCE, lambda: "done")
+    ready.set()
+
+    assert maintained.result(timeout=5) == "done"
+    writer.close()
+
+
 def test_the_writer_outlives_what_fails_behind_a_commit(
     database: SqliteDatabase,
     write: Callable[[str], Callable[[], str]],

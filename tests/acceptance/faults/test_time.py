@@ -41,6 +41,15 @@ def _pause(seconds: float, watched: float, stage: Any) -> Watched:
     yield stage.daemon, watched + 1
 
 
+def _pause_and_kill(stage: Any) -> Watched:
+    """Let systemd's watchdog end the pause: first so that a core is dumped, then so."""
+    stage.daemon.process.send_signal(signal.SIGSTOP)
+    time.sleep(PAUSE)
+    stage.daemon.process.send_signal(signal.SIGABRT)
+    stage.daemon.stop(signal.SIGKILL)
+    yield stage.start_again(), GONE + 1
+
+
 def _step(by: float, stage: Any) -> Watched:
     stage.step(by)
     yield stage.daemon, GONE + 1
@@ -79,6 +88,7 @@ def _scenes() -> dict[str, tuple[Callable[[Any], Watched], dict[str, Any]]]:
     berlin = {"ttl": TTL, "zone": "Europe/Berlin"}
     return {
         "pause": (partial(_pause, PAUSE, GONE), {"ttl": TTL, "agents": 100}),
+        "watchdog": (_pause_and_kill, {"ttl": TTL}),
         "hour_forward": (partial(_step, 3600), {"ttl": TTL}),
         "hour_back": (partial(_step, -3600), {"ttl": TTL}),
         "summer_time": (_nothing, berlin | {"wrong": spring}),
@@ -138,11 +148,12 @@ def test_the_dead_are_gone_though_the_daemon_is_killed_all_the_time(
     assert story.seen(story.killed, after=since) == {None}
 
 
-@pytest.mark.parametrize("scene", ["pause", "down", *WRONG_CLOCKS])
+@pytest.mark.parametrize("scene", ["pause", "watchdog", "down", *WRONG_CLOCKS])
 def test_the_fault_is_told(stories: dict[str, Future[Any]], scene: str) -> None:
     """In the log and in health: why lease time stood still, and that it runs."""
     story = stories[scene].result()
-    cause = {"pause": "gap", "down": "start", **WRONG_CLOCKS}[scene]
+    causes = {"pause": "gap", "watchdog": "start", "down": "start", **WRONG_CLOCKS}
+    cause = causes[scene]
 
     assert f": {cause}\n" in story.log
     assert f"Lease time runs again ({cause}): " in story.log

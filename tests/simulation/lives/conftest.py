@@ -72,8 +72,6 @@ class Model:
         """
         for row in self.rows.values():
             row.spent = max(0, self._spent(row) - forgets)
-            if self._stretch < self.REARM:
-                row.spent = min(row.spent, (self.LEASES - 1) * row.ttl)
             row.perhaps = self._of_stretch(row, forgets)
             row.begun = 0
         self.certain += max(0, self._stretch - self.SLACK - forgets)
@@ -119,7 +117,7 @@ class Model:
 
     def _of_stretch(self, row: Row, forgets: float = 0) -> float:
         known = self._stretch - self.SLACK - forgets
-        return max(0, known - row.begun) if known >= row.ttl / 3 else 0
+        return max(0, known - row.begun)
 
 
 class Weather:
@@ -133,8 +131,9 @@ class Weather:
         #: Why nobody is heard for longer than the registry needs to notice.
         self.unheard: list[Callable[[], bool]] = []
         self.locked: object | None = None
+        self.failing: object | None = None
         self.stalled: object | None = None
-        own = (self.pause, self.step, self.lock, self.stall, self.lurk)
+        own = (self.pause, self.step, self.lock, self.fail, self.stall, self.lurk)
         self.faults = [*own, *world.faults]
         world.after(0, self.change)
         world.after(1, self.strike)
@@ -142,11 +141,13 @@ class Weather:
     def listens(self) -> tuple[bool, bool]:
         """Tell whether the registry can be heard, as far as it knows; and for sure."""
         self.unheard = [lasts for lasts in self.unheard if lasts()]
-        return not self.unheard, self.stalled is self.locked is None
+        faults = {self.stalled, self.locked, self.failing}
+        return not self.unheard, faults == {None}
 
     def clear(self) -> None:
         """Let be over what ends with the process."""
         self.unlock(self.locked)
+        self.mend(self.failing)
         self.wake(self.stalled)
 
     def somehow(self, least: float, most: float) -> float:
@@ -238,10 +239,29 @@ class Weather:
             self.locked = None
             self.model.disturbed()
 
+    def fail(self) -> None:
+        """Let the disk fail, or be full, for a while: no commit succeeds."""
+        if self.failing is not None:
+            return
+        self.failing = failing = object()
+        self.machine.disk_fails = self.random.choice(
+            [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE]
+        )
+        self.model.disturbed()
+        self.world.after(self.somehow(0.5, 60), lambda: self.mend(failing))
+
+    def mend(self, failing: object) -> None:
+        """Let the disk do as it should, unless that was done and it failed again."""
+        if failing is self.failing is not None:
+            self.machine.disk_fails = 0
+            self.failing = None
+            self.model.disturbed()
+
     def refused(self) -> None:
         """Note that a write failed: from now on the registry knows."""
-        assert self.locked is not None
-        self.deafen(lambda locked=self.locked: locked is self.locked)
+        known = {self.locked, self.failing} - {None}
+        assert known
+        self.deafen(lambda: bool(known & {self.locked, self.failing}))
 
     def stall(self) -> None:
         """Let the event loop do nothing for a while."""
