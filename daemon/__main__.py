@@ -95,6 +95,7 @@ def _serve(config: Config) -> None:
     daemon = RegistryDaemon(config)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda _number, _frame: daemon.finish())
+    signal.signal(signal.SIGHUP, lambda _number, _frame: daemon.reload())
     daemon.start()
     daemon.wait()
     if not daemon.stop():

@@ -50,14 +50,14 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def url_of(bound: socket.socket) -> str:
+def url_of(bound: socket.socket, scheme: str = "http") -> str:
     """Return where a listening socket is reached: `http://...`, or `unix:...`."""
     address = bound.getsockname()
     if bound.family == socket.AF_UNIX:
         # An abstract name begins with NUL, and is written with an @.
         return "unix:" + os.fsdecode(address).replace("\0", "@")
     host, port = address[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class _Server(uvicorn.Server):
