@@ -5,10 +5,10 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import Enum, auto
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from fastapi import FastAPI
 
@@ -58,6 +58,9 @@ log = logging.getLogger(__name__)
 _FEEDS_PER_PERIOD = 3
 #: A revocation counts within a second, however it reaches the file.
 _LOOK_AT_CREDENTIALS_SECONDS = 0.5
+#: Of two signals at once, the kernel may hand one to another thread, which wakes
+#: nobody: a SIGTERM right behind a SIGHUP was seen only at the next signal.
+_SIGNALS_SECONDS = 0.5
 
 
 class StartupFailed(Exception):
@@ -140,8 +143,11 @@ class RegistryDaemon:
 
         Meanwhile the files of credentials and TLS are read again when asked for.
         """
-        while self._wishes.get() is _Wish.RELOAD:
-            self._files.reload()
+        while True:
+            with suppress(Empty):
+                if self._wishes.get(timeout=_SIGNALS_SECONDS) is _Wish.FINISH:
+                    return
+                self._files.reload()
 
     def finish(self) -> None:
         """End `wait`; safe in a signal handler and from any thread."""
