@@ -24,7 +24,7 @@ COMMAND = Path(sys.executable).with_name("agent-registryd")
 SERVE = (sys.executable, "-m", "daemon")
 ROOT = Path(__file__).parents[2]
 
-_READY = re.compile(r"Ready on http://([\d.]+):(\d+), pid (\d+)")
+_READY = re.compile(r"Ready on https?://([\d.]+):(\d+), pid (\d+)")
 
 
 def wait_until(happened: Callable[[], Any], seconds: float = 30) -> Any:
