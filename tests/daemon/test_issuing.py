@@ -1,10 +1,12 @@
 """Tokens are issued and revoked in the credentials file."""
 
+import fcntl
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -232,6 +234,25 @@ def test_root_edits_the_file_of_the_daemons_user(
     about = file.stat()
     assert (about.st_uid, about.st_gid, about.st_mode & 0o777) == (12345, 23456, 0o600)
     assert len(issuing.read(file).tokens) == 2
+
+
+def test_an_edit_waits_for_the_one_before(
+    add: Callable[..., tuple[str, TokenEntry]],
+) -> None:
+    """Whoever else has the folder locked, if only to read, is waited for."""
+    folder = os.open(".", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_SH)
+    with ThreadPoolExecutor() as pool:
+        adding = pool.submit(add)
+        with pytest.raises(TimeoutError):
+            adding.result(0.2)
+        before = FILE.exists()
+
+        os.close(folder)
+
+        adding.result(10)
+    assert not before
+    assert len(issuing.read(FILE).tokens) == 1
 
 
 def test_no_edit_is_lost_among_others() -> None:
