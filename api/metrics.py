@@ -88,6 +88,13 @@ class Metrics:
             registry=registry,
         )
         self._closings = {cause: closings.labels(cause) for cause in ClosingCause}
+        files = Counter(
+            f"{gauges.NAMESPACE}_reload_failures",
+            "Times that changed files could not be used, so that old ones stay.",
+            ["files"],
+            registry=registry,
+        )
+        self._files = {kind: files.labels(kind) for kind in ("credentials", "tls")}
         self._sweeps = Histogram(
             f"{gauges.NAMESPACE}_sweep_duration_seconds",
             "How long the sweeps took that succeeded.",
@@ -119,6 +126,10 @@ class Metrics:
     def closed(self, cause: ClosingCause) -> None:
         """Count a connection that was closed for a cause."""
         self._closings[cause].inc()
+
+    def file_refused(self, files: str) -> None:
+        """Count that changed files of this kind, credentials or tls, were refused."""
+        self._files[files].inc()
 
     def swept(self, seconds: float) -> None:
         """Count a sweep that took so long."""

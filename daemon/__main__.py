@@ -1,4 +1,4 @@
-"""`agent-registryd`: the command that serves, backs up and restores."""
+"""`agent-registryd`: the command that serves, and the others beside it."""
 
 import importlib.metadata
 import json
@@ -13,16 +13,13 @@ import typer
 from daemon import commands
 from daemon.app import RegistryDaemon, StartupFailed
 from daemon.config import Config, ConfigError, load_config
+from daemon.exits import FAILED, UNUSABLE, give_up
 from daemon.logs import configure_logging
+from daemon.tokens import tokens
 from store import StoreError, StoreUnusable, failpoints
 
-#: Exit statuses: systemd restarts after FAILED, and gives up after UNUSABLE
-#: (EX_CONFIG of sysexits.h), which only an operator can mend.
-FAILED = 1
-UNUSABLE = 78
-
 main = typer.Typer(add_completion=False, rich_markup_mode=None)
-
+main.add_typer(tokens, name="token", help="Create, list and revoke tokens.")
 
 _ConfigFile = Annotated[
     Path | None,
@@ -60,9 +57,9 @@ def serve(
             return
         _serve(loaded)
     except ConfigError as error:
-        _exit(str(error), UNUSABLE)
+        give_up(str(error), UNUSABLE)
     except StartupFailed as error:
-        _exit(str(error), UNUSABLE if error.lasting else FAILED)
+        give_up(str(error), UNUSABLE if error.lasting else FAILED)
 
 
 @main.command("backup")
@@ -87,9 +84,9 @@ def _run(
     try:
         typer.echo(command(load_config(config), file))
     except (ConfigError, StoreUnusable) as error:
-        _exit(str(error), UNUSABLE)
+        give_up(str(error), UNUSABLE)
     except (StoreError, OSError) as error:
-        _exit(str(error), FAILED)
+        give_up(str(error), FAILED)
 
 
 def _serve(config: Config) -> None:
@@ -98,6 +95,7 @@ def _serve(config: Config) -> None:
     daemon = RegistryDaemon(config)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda _number, _frame: daemon.finish())
+    signal.signal(signal.SIGHUP, lambda _number, _frame: daemon.reload())
     daemon.start()
     daemon.wait()
     if not daemon.stop():
@@ -110,11 +108,6 @@ def _print(config: Config) -> None:
         for key, value in values.items():
             # What is valid in JSON, of these types, is valid in TOML.
             typer.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
-
-
-def _exit(reason: str, status: int) -> None:
-    typer.echo(f"agent-registryd: {reason}", err=True)
-    raise typer.Exit(status)
 
 
 if __name__ == "__main__":

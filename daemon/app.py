@@ -4,10 +4,11 @@ import asyncio
 import logging
 import os
 import socket
-import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from enum import Enum, auto
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from fastapi import FastAPI
 
@@ -16,7 +17,7 @@ from api.gathering import Backlog
 from api.health import LeaseTimeHealth, SweepHealth
 from api.metrics import Metrics
 from api.models import TtlLimits
-from api.server import Lifespan
+from api.server import Lifespan, Security
 from daemon.backups import BackupJob
 from daemon.cleanups import CleanUps
 from daemon.config import Config
@@ -30,11 +31,19 @@ from daemon.listener import HttpListener, bind, url_of
 from daemon.lock import DaemonLock, LockHeld
 from daemon.scheduler import (
     BACKUP_JOB,
+    CREDENTIALS_JOB,
     EXPIRY_JOB,
     WATCHDOG_JOB,
     create_scheduler,
     every,
     replan,
+)
+from daemon.security import (
+    NotSecure,
+    SecurityFiles,
+    find_insecure,
+    listens_to_loopback,
+    quota_of,
 )
 from daemon.systemd import (
     Notifier,
@@ -48,6 +57,11 @@ log = logging.getLogger(__name__)
 
 #: Feeds in each of systemd's watchdog periods: one may be late.
 _FEEDS_PER_PERIOD = 3
+#: A revocation counts within a second, however it reaches the file.
+_LOOK_AT_CREDENTIALS_SECONDS = 0.5
+#: Of two signals at once, the kernel may hand one to another thread, which wakes
+#: nobody: a SIGTERM right behind a SIGHUP was seen only at the next signal.
+_SIGNALS_SECONDS = 0.5
 
 
 class StartupFailed(Exception):
@@ -60,6 +74,11 @@ class StartupFailed(Exception):
     def __init__(self, reason: str, *, lasting: bool) -> None:
         super().__init__(reason)
         self.lasting = lasting
+
+
+class _Wish(Enum):
+    FINISH = auto()
+    RELOAD = auto()
 
 
 class RegistryDaemon:
@@ -89,11 +108,15 @@ class RegistryDaemon:
         self._storage = _storage(config, self._lease_clock)
         self._metrics = Metrics()
         self._backlog = Backlog()
+        self._files = SecurityFiles(
+            config, self._lease_clock.wall, self._metrics.file_refused
+        )
         self._scheduler = create_scheduler()
         self._sweep: ExpirySweep
         self._keeper: LeaseKeeper | None = None
         self._cleanups = CleanUps()
-        self._over = threading.Event()
+        # Its put may interrupt itself, as a signal handler does.
+        self._wishes: SimpleQueue[_Wish] = SimpleQueue()
         self._died = False
         #: Where the daemon listens, once started: host and port, or a path and 0.
         self.address: tuple[str, int] = (config.server.host, config.server.port)
@@ -107,9 +130,10 @@ class RegistryDaemon:
         """
         try:
             bound = self._bind()
+            security = self._secure(bound)
             self._open_store()
             self._start_scheduler()
-            listener = self._serve(bound)
+            listener = self._serve(bound, security)
             self._keep_leases(listener.call_soon)
             self._announce()
         except BaseException:
@@ -117,12 +141,23 @@ class RegistryDaemon:
             raise
 
     def wait(self) -> None:
-        """Wait until `finish` is called, or serving ends by itself."""
-        self._over.wait()
+        """Wait until `finish` is called, or serving ends by itself.
+
+        Meanwhile the files of credentials and TLS are read again when asked for.
+        """
+        while True:
+            with suppress(Empty):
+                if self._wishes.get(timeout=_SIGNALS_SECONDS) is _Wish.FINISH:
+                    return
+                self._files.reload()
 
     def finish(self) -> None:
         """End `wait`; safe in a signal handler and from any thread."""
-        self._over.set()
+        self._wishes.put(_Wish.FINISH)
+
+    def reload(self) -> None:
+        """Have `wait` read credentials and TLS again; safe as `finish` is."""
+        self._wishes.put(_Wish.RELOAD)
 
     def stop(self) -> bool:
         """Undo what `start` did; tell whether all went well."""
@@ -133,8 +168,16 @@ class RegistryDaemon:
     def create_asgi_app(self) -> FastAPI:
         """Return the application for another ASGI server.
 
-        Its lifespan starts and stops all but the listener.
+        Its lifespan starts and stops all but the listener. Where that server listens,
+        and by which TLS, is not known here.
+
+        Raises:
+            StartupFailed: the credentials cannot be used.
         """
+        try:
+            self._files.load_credentials()
+        except NotSecure as error:
+            raise StartupFailed(str(error), lasting=True) from error
 
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -147,7 +190,8 @@ class RegistryDaemon:
             finally:
                 await asyncio.to_thread(self._cleanups.unwind)
 
-        return self._server(lifespan=lifespan).create_app()
+        security = self._files.security(loopback=False)
+        return self._server(security, lifespan).create_app()
 
     def _bind(self) -> socket.socket:
         try:
@@ -163,7 +207,7 @@ class RegistryDaemon:
                 extra={"action": "socket_passed"},
             )
         self._cleanups.push("socket", bound.close)
-        self._url = url_of(bound)
+        self._url = url_of(bound, "https" if self._config.tls.certificate else "http")
         name = bound.getsockname()
         self.address = name[:2] if isinstance(name, tuple) else (os.fsdecode(name), 0)
         return bound
@@ -179,6 +223,15 @@ class RegistryDaemon:
                 "(server.host, server.port)",
                 lasting=False,
             ) from error
+
+    def _secure(self, bound: socket.socket) -> Security:
+        loopback = listens_to_loopback(bound)
+        try:
+            self._files.load()
+            insecure = find_insecure(self._config, loopback=loopback)
+        except NotSecure as error:
+            raise StartupFailed(str(error), lasting=True) from error
+        return self._files.security(loopback=loopback, insecure=insecure)
 
     def _open_store(self) -> None:
         database = self._storage.database
@@ -225,6 +278,13 @@ class RegistryDaemon:
             self._sweep.run,
         )
         self._schedule_backups()
+        if self._files.credentials is not None:
+            every(
+                self._scheduler,
+                _LOOK_AT_CREDENTIALS_SECONDS,
+                CREDENTIALS_JOB,
+                self._files.credentials.look,
+            )
         self._scheduler.start()
         self._cleanups.push("scheduler", self._scheduler.shutdown)
 
@@ -236,10 +296,10 @@ class RegistryDaemon:
             )
             every(self._scheduler, backup.interval_seconds, BACKUP_JOB, job.run)
 
-    def _serve(self, bound: socket.socket) -> HttpListener:
+    def _serve(self, bound: socket.socket, security: Security) -> HttpListener:
         server = self._config.server
         listener = HttpListener(
-            self._server().create_app(),
+            self._server(security).create_app(),
             bound,
             limits=Limits(
                 keep_alive_seconds=server.keep_alive_seconds,
@@ -249,6 +309,7 @@ class RegistryDaemon:
             trust=Trust(
                 (server.host, *server.allowed_hosts), tuple(server.trusted_proxies)
             ),
+            tls=self._files.tls,
             closed=self._metrics.closed,
             on_death=self._serving_died,
         )
@@ -294,7 +355,9 @@ class RegistryDaemon:
         log.critical("Serving ended by itself", extra={"action": "listener_died"})
         self.finish()
 
-    def _server(self, lifespan: Lifespan | None = None) -> AgentRegistryServer:
+    def _server(
+        self, security: Security, lifespan: Lifespan | None = None
+    ) -> AgentRegistryServer:
         leases = self._config.leases
         return AgentRegistryServer(
             self._config.store.url,
@@ -308,6 +371,7 @@ class RegistryDaemon:
             lease_time=self._lease_time_health,
             metrics=self._metrics,
             backlog=self._backlog,
+            security=security,
             lifespan=lifespan,
         )
 
@@ -341,6 +405,7 @@ def _storage(config: Config, lease_clock: LeaseClock) -> Storage:
             clock=lease_clock.wall,
             lease_time=lease_clock,
             guard=config.guard.rules(),
+            quota=quota_of(config),
         )
     except StoreUnusable as error:
         raise StartupFailed(f"{error} (store.url)", lasting=True) from error

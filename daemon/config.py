@@ -55,7 +55,7 @@ class _Section(BaseModel):
 
 
 class ServerConfig(_Section):
-    """Where the registry listens, under which names, and whom it believes."""
+    """Where the registry listens, by which names, whom it believes, what it shows."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8790, ge=0, le=65_535)
@@ -63,6 +63,7 @@ class ServerConfig(_Section):
     drain_seconds: PositiveInt = 10
     allowed_hosts: list[HostName] = []
     trusted_proxies: list[AddressOrNetwork] = []
+    docs: Literal["auto", "on", "off"] = "auto"
 
 
 class LimitsConfig(_Section):
@@ -73,6 +74,45 @@ class LimitsConfig(_Section):
     header_bytes: int = Field(default=16_384, ge=1024, le=1_048_576)
     unfinished_requests: PositiveInt = 8_000
     unfinished_requests_per_peer: PositiveInt = 3_000
+
+
+class AuthConfig(_Section):
+    """Who has to be known, and by what."""
+
+    mode: Literal["none", "tokens"] = "none"
+    file: str = ""
+    allow_insecure: bool = False
+
+    @model_validator(mode="after")
+    def _tokens_are_in_a_file(self) -> Self:
+        if self.mode == "tokens" and not self.file:
+            raise ValueError('mode = "tokens" takes a file')
+        return self
+
+
+class TlsConfig(_Section):
+    """By which files the registry proves itself, and has its clients do so."""
+
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
+
+    @model_validator(mode="after")
+    def _a_certificate_has_a_key(self) -> Self:
+        if bool(self.certificate) != bool(self.key):
+            raise ValueError("certificate and key go together")
+        if self.client_ca and not self.certificate:
+            raise ValueError("client_ca takes a certificate and a key")
+        return self
+
+
+class QuotaConfig(_Section):
+    """How many agents there may be, and how often a principal may register."""
+
+    agents: PositiveInt = 1_000_000
+    agents_per_principal: PositiveInt = 1_000
+    registrations_per_second: float = Field(default=50.0, gt=0, le=1_000_000)
+    registrations_burst: PositiveInt = 1_000
 
 
 class StoreConfig(_Section):
@@ -147,6 +187,9 @@ class Config(BaseSettings):
 
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
+    auth: AuthConfig = AuthConfig()
+    tls: TlsConfig = TlsConfig()
+    quota: QuotaConfig = QuotaConfig()
     store: StoreConfig = StoreConfig()
     leases: LeasesConfig = LeasesConfig()
     guard: GuardConfig = GuardConfig()

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from math import ceil
@@ -16,6 +17,7 @@ from api.metrics import ClosingCause
 from daemon.connections import Connections, Limits, most_connections
 from daemon.head import HeadCheck, Trust
 from daemon.protocol import RegistryProtocol
+from daemon.tls import HSTS
 
 _BACKLOG = 2048
 #: Before a stop hangs up on who is idle: time for what was sent already to be read.
@@ -48,14 +50,14 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def url_of(bound: socket.socket) -> str:
+def url_of(bound: socket.socket, scheme: str = "http") -> str:
     """Return where a listening socket is reached: `http://...`, or `unix:...`."""
     address = bound.getsockname()
     if bound.family == socket.AF_UNIX:
         # An abstract name begins with NUL, and is written with an @.
         return "unix:" + os.fsdecode(address).replace("\0", "@")
     host, port = address[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class _Server(uvicorn.Server):
@@ -73,10 +75,32 @@ class _Server(uvicorn.Server):
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.loop = asyncio.get_running_loop()
-        self._connections.start(self.loop)
+        # As uvicorn does it with sockets that it is given, but for the handshake,
+        # which could otherwise be held half-done for a minute.
+        loop = asyncio.get_running_loop()
+        tls = self.config.ssl
+        seconds = self._connections.limits.request_seconds if tls else None
+        self.servers = [
+            await loop.create_server(
+                self._make_protocol,
+                sock=bound,
+                ssl=tls,
+                ssl_handshake_timeout=seconds,
+                backlog=self.config.backlog,
+            )
+            for bound in sockets or []
+        ]
+        self.started = True
+        self.loop = loop
+        self._connections.start(loop)
         self._serving.set()
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state={}
+        )
+        return protocol
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         drain_seconds = self._connections.limits.drain_seconds
@@ -101,6 +125,15 @@ class _Server(uvicorn.Server):
             connection.transport.abort()
 
 
+def _spoken_by(tls: ssl.SSLContext | None) -> dict[str, Any]:
+    if tls is None:
+        return {"headers": _HEADERS}
+    return {
+        "headers": [*_HEADERS, HSTS],
+        "ssl_context_factory": lambda _config, _default: tls,
+    }
+
+
 class HttpListener:
     """Serves an application in a thread of its own, on a socket that is bound.
 
@@ -113,17 +146,20 @@ class HttpListener:
         limits: what connections may take; `stop` waits for requests in flight for
             its `drain_seconds`.
         trust: the names it goes by, and the proxies it believes.
+        tls: what to serve with; None without TLS. A handshake takes no longer than a
+            request may.
         closed: called for each connection that is closed for a cause.
         on_death: called when serving ends without `stop`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each a choice of its own
         self,
         app: FastAPI,
         bound: socket.socket,
         *,
         limits: Limits,
         trust: Trust,
+        tls: ssl.SSLContext | None = None,
         closed: Callable[[ClosingCause], None],
         on_death: Callable[[], None],
     ) -> None:
@@ -145,12 +181,12 @@ class HttpListener:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                headers=_HEADERS,
                 proxy_headers=bool(trust.proxies),
                 forwarded_allow_ips=list(trust.proxies),
                 timeout_graceful_shutdown=ceil(limits.drain_seconds)
                 + _LEFT_TO_HANG_UP_SECONDS,
                 backlog=_BACKLOG,
+                **_spoken_by(tls),
             ),
             self._serving,
             connections,

@@ -16,6 +16,7 @@ from api.errors import ProblemError, problem_response
 from api.metrics import ClosingCause
 from daemon.connections import Connections
 from daemon.head import HeadCheck, broken, plain_head
+from daemon.tls import client_names
 
 
 class RegistryProtocol(HttpToolsProtocol):
@@ -46,6 +47,8 @@ class RegistryProtocol(HttpToolsProtocol):
         self._connections = connections
         self._most_header_bytes = connections.limits.header_bytes
         self._heads = heads
+        #: Whom the client proved to be by TLS, as each of its requests tells.
+        self._tls: dict[str, Any] = {}
         #: The application has a request, and has not answered it.
         self._asked = False
         #: It is known that a request has begun, and that its rest is to come.
@@ -61,6 +64,8 @@ class RegistryProtocol(HttpToolsProtocol):
         """Be admitted; somebody else may have to go for it."""
         super().connection_made(transport)
         self.peer = self.client[0] if self.client else ""
+        names = tuple(client_names(transport.get_extra_info("peercert")))
+        self._tls = {"tls": {"client_names": names}}
         self._connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -121,6 +126,8 @@ class RegistryProtocol(HttpToolsProtocol):
         if self._asked:
             raise broken()  # nothing is pipelined
         super().on_headers_complete()
+        if self.scheme == "https":
+            self.scope["extensions"] = self._tls
         self._heads.judge(self.scope, self.url)
         if self._overhead > self._most_header_bytes:
             self._measure_head()

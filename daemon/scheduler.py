@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 EXPIRY_JOB = "expire-agents"
 BACKUP_JOB = "back-up"
+CREDENTIALS_JOB = "reload-credentials"
 WATCHDOG_JOB = "feed-watchdog"
 
 

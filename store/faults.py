@@ -45,17 +45,22 @@ class Telling:
     Args:
         log: where it is told.
         monotonic: seconds that nobody steps.
+        level: how loud.
     """
 
     def __init__(
-        self, log: logging.Logger, monotonic: Callable[[], float] = time.monotonic
+        self,
+        log: logging.Logger,
+        monotonic: Callable[[], float] = time.monotonic,
+        level: int = logging.WARNING,
     ) -> None:
         self._log = log
         self._monotonic = monotonic
+        self._level = level
         self._told: dict[str, float] = {}
 
     def failed(self, sentence: str, error: object, extra: Mapping[str, object]) -> None:
-        """Log a warning of `error`, unless it was told lately."""
+        """Log `error`, unless it was told lately."""
         now = self._monotonic()
         key = f"{sentence} {error}"
         if now - self._told.get(key, float("-inf")) < _QUIET_SECONDS:
@@ -63,7 +68,7 @@ class Telling:
         if len(self._told) >= _REMEMBERED:
             self._told.clear()
         self._told[key] = now
-        self._log.warning("%s: %s", sentence, error, extra=extra)
+        self._log.log(self._level, "%s: %s", sentence, error, extra=extra)
 
     def over(self) -> bool:
         """Forget what was told; tell whether there was anything."""

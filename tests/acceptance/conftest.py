@@ -29,7 +29,7 @@ START_SECONDS = 30
 #: Whatever a daemon lived through, at the end it answers so soon.
 ANSWER_SECONDS = 1.0
 
-_READY = re.compile(r"Ready on http://([\d.]+):(\d+), pid (\d+)")
+_READY = re.compile(r"Ready on https?://([\d.]+):(\d+), pid (\d+)")
 
 
 def wait_until(happened: Callable[[], Any], seconds: float = 30) -> Any:

@@ -145,3 +145,14 @@ def test_sigint_stops_as_sigterm_does(start_daemon: Callable[..., Any]) -> None:
 
     assert status == 0
     assert daemon.log().rstrip().endswith("Stopped")
+
+
+def test_a_stop_right_behind_a_hangup_is_heard(
+    start_daemon: Callable[..., Any],
+) -> None:
+    """Of two signals at once, one may reach another thread than the one that waits."""
+    for _ in range(3):
+        daemon = start_daemon()
+        daemon.process.send_signal(signal.SIGHUP)
+
+        assert daemon.stop(signal.SIGTERM, seconds=10) == 0

@@ -4,6 +4,7 @@ import http.client
 import json
 import logging
 import socket
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +13,15 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from daemon.app import RegistryDaemon
+from api.access import Role
+from daemon import issuing
+from daemon.app import RegistryDaemon, StartupFailed
 from daemon.config import Config
+from daemon.issuing import Grant
 from daemon.lease_clock import LeaseClock
 from daemon.listener import bind
 from daemon.systemd import Notifier
+from store.clock import utcnow
 
 MakeConfig = Callable[..., Config]
 
@@ -280,3 +285,109 @@ def test_the_configured_ttls_are_granted(make_config: MakeConfig) -> None:
 
     assert granted.json()["ttl_seconds"] == 7
     assert refused.status_code == 422
+
+
+def test_who_listens_to_other_machines_says_so(make_config: MakeConfig) -> None:
+    """To whoever may read, where it is insecure and that was allowed."""
+    config = make_config(
+        server={"host": "0.0.0.0"},  # noqa: S104 - what is judged
+        auth={"allow_insecure": True},
+    )
+    daemon = RegistryDaemon(config)
+    daemon.start()
+
+    health = _health(daemon)
+    daemon.stop()
+
+    assert health["insecure"] is True
+
+
+def test_an_insecure_address_is_refused(
+    make_config: MakeConfig, new_threads: Callable[[], set[str]]
+) -> None:
+    """Before anything is opened; only an operator can mend it."""
+    daemon = RegistryDaemon(
+        make_config(server={"host": "0.0.0.0"})  # noqa: S104 - what is judged
+    )
+
+    with pytest.raises(StartupFailed, match=r"allow_insecure.*\(server\.host\)") as e:
+        daemon.start()
+
+    assert e.value.lasting
+    assert list(Path.cwd().iterdir()) == []
+    assert new_threads() == set()
+
+
+def test_docs_are_on_where_only_this_machine_is_listened_to(
+    make_config: MakeConfig,
+) -> None:
+    """Off under another server: where that listens is not known."""
+    daemon = RegistryDaemon(make_config())
+    daemon.start()
+    connection = http.client.HTTPConnection(*daemon.address, timeout=10)
+    connection.request("GET", "/openapi.json")
+    shown = connection.getresponse().status
+    connection.close()
+    daemon.stop()
+
+    elsewhere = TestClient(RegistryDaemon(make_config()).create_asgi_app())
+
+    assert shown == 200
+    assert elsewhere.get("/openapi.json").status_code == 404
+
+
+def test_another_server_lets_in_only_who_is_known(make_config: MakeConfig) -> None:
+    """By the same file, which is looked at while it serves too."""
+    file = Path("credentials.toml")
+    token, entry = issuing.new_token(Grant("portal", [Role.READ]), utcnow())
+    issuing.add(file, entry)
+    config = make_config(auth={"mode": "tokens", "file": str(file)})
+    bearer = {"Authorization": f"Bearer {token}"}
+
+    with TestClient(RegistryDaemon(config).create_asgi_app()) as client:
+        statuses = [client.get("/agents").status_code]
+        statuses.append(client.get("/agents", headers=bearer).status_code)
+        issuing.revoke(file, [entry.id])
+        give_up = time.monotonic() + 1
+        while client.get("/agents", headers=bearer).status_code == 200:
+            assert time.monotonic() < give_up
+
+    assert statuses == [401, 200]
+
+
+def test_another_server_is_told_what_is_wrong_with_the_file(
+    make_config: MakeConfig,
+) -> None:
+    """As the application is asked for."""
+    daemon = RegistryDaemon(make_config(auth={"mode": "tokens", "file": "gone.toml"}))
+
+    with pytest.raises(StartupFailed, match=r"^gone\.toml cannot be read.*auth\.file"):
+        daemon.create_asgi_app()
+
+
+def test_a_principal_has_its_quota(
+    make_config: MakeConfig, make_body: Callable[..., dict[str, Any]]
+) -> None:
+    """How many agents, and how often; what it has lives on."""
+    grant = Grant("billing", [Role.AGENT], ["*"])
+    token, entry = issuing.new_token(grant, utcnow())
+    issuing.add(Path("credentials.toml"), entry)
+    config = make_config(
+        auth={"mode": "tokens", "file": "credentials.toml"},
+        quota={
+            "agents_per_principal": 1,
+            "registrations_per_second": 0.001,
+            "registrations_burst": 3,
+        },
+    )
+    bearer = {"Authorization": f"Bearer {token}"}
+    with TestClient(RegistryDaemon(config).create_asgi_app()) as client:
+        answers = [
+            client.post("/agents/register", json=make_body(agent_id), headers=bearer)
+            for agent_id in ("a", "b", "a", "a")
+        ]
+        beat = client.post("/agents/a/heartbeat", headers=bearer)
+
+    told = [answer.json().get("code") for answer in answers]
+    assert told == [None, "quota_exceeded", None, "too_many_registrations"]
+    assert beat.status_code == 200

@@ -17,6 +17,13 @@ KEYS = [
     for section, values in Config.model_fields.items()
     for key, field in type(values.default).model_fields.items()
 ]
+#: Keys that are valid only beside another.
+COMPANIONS = {
+    ("auth", "mode"): {"file": "credentials.toml"},
+    ("tls", "certificate"): {"key": "key.pem"},
+    ("tls", "key"): {"certificate": "cert.pem"},
+    ("tls", "client_ca"): {"certificate": "cert.pem", "key": "key.pem"},
+}
 each_key = pytest.mark.parametrize(
     ("section", "key", "kind", "default"), KEYS, ids=[f"{s}.{k}" for s, k, *_ in KEYS]
 )
@@ -60,8 +67,9 @@ def test_each_key_is_set_by_the_file(
 ) -> None:
     """What the file says stands in the configuration."""
     wanted = _another(kind, default)
-    quoted = json.dumps(wanted)
-    Path("config.toml").write_text(f"[{section}]\n{key} = {quoted}\n")
+    values = COMPANIONS.get((section, key), {}) | {key: wanted}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    Path("config.toml").write_text("\n".join([f"[{section}]", *lines]))
 
     assert getattr(getattr(load_config(), section), key) == wanted
 
@@ -73,14 +81,17 @@ def test_the_environment_beats_the_file(
     """Each key has a variable of its own; its neighbours keep their values."""
     Path("config.toml").write_text(SHIPPED.read_text())
     wanted = _another(kind, default)
-    said = json.dumps(wanted) if isinstance(wanted, list) else str(wanted)
-    monkeypatch.setenv(f"AGENT_REGISTRY_{section.upper()}__{key.upper()}", said)
+    values = COMPANIONS.get((section, key), {}) | {key: wanted}
+    for name, value in values.items():
+        variable = f"AGENT_REGISTRY_{section.upper()}__{name.upper()}"
+        said = json.dumps(value) if isinstance(value, list) else str(value)
+        monkeypatch.setenv(variable, said)
 
     loaded = load_config().model_dump()
 
-    assert loaded[section].pop(key) == wanted
     defaults = Config.model_construct().model_dump()
-    assert defaults[section].pop(key) == default
+    assert defaults[section][key] == default
+    defaults[section] |= values
     assert loaded == defaults
 
 
@@ -124,6 +135,13 @@ def test_the_file_is_sought_where_it_is_said_to_be(
         ("[leases]\nsweep_interval_seconds = 0", "leases.sweep_interval", "greater"),
         ("[leases]\nsweep_interval_seconds = inf", "leases.sweep_interval", "less"),
         ("[leases]\nsweep_interval_seconds = nan", "leases.sweep_interval", "less"),
+        ("[server]\ndocs = 'yes'", "server.docs", "'auto', 'on' or 'off'"),
+        ("[auth]\nmode = 'tokens'", "auth", 'mode = "tokens" takes a file'),
+        ("[tls]\ncertificate = 'a'", "tls", "certificate and key go together"),
+        ("[tls]\nkey = 'a'", "tls", "certificate and key go together"),
+        ("[tls]\nclient_ca = 'a'", "tls", "client_ca takes a certificate and a key"),
+        ("[quota]\nagents = 0", "quota.agents", "greater than 0"),
+        ("[quota]\nregistrations_per_second = inf", "quota.registrations", "less"),
         ("[log]\nlevel = 'loud'", "log.level", "'debug', 'info'"),
     ],
 )

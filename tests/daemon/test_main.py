@@ -20,13 +20,14 @@ from daemon.listener import bind
 Run = Callable[..., Result]
 COMMAND = [sys.executable, "-W", "error", "-m", "daemon"]
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
+HANDLED = [*SIGNALS, signal.SIGHUP]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, restored_logging: None) -> Iterator[Run]:
     """Return a function that runs the command to its end, here in the test's folder."""
     del restored_logging
-    kept = {number: signal.getsignal(number) for number in SIGNALS}
+    kept = {number: signal.getsignal(number) for number in HANDLED}
 
     def run(*arguments: str, **environ: str) -> Result:
         for variable, value in environ.items():
@@ -149,5 +150,33 @@ def test_a_signal_ends_the_command_with_status_0(number: signal.Signals) -> None
         rest = process.stderr.read()
 
     assert f", pid {process.pid}, agents in agent-registry.db" in ready
+    assert rest.endswith(": Stopped\n")
+    assert process.returncode == 0
+
+
+def test_a_hangup_reads_the_credentials_again_and_serves_on() -> None:
+    """It ended the process before there was anything to reload."""
+    Path("credentials.toml").write_text("# nobody\n")
+    Path("credentials.toml").chmod(0o600)
+    environ = {
+        "PATH": os.environ["PATH"],
+        "AGENT_REGISTRY_SERVER__PORT": "0",
+        "AGENT_REGISTRY_AUTH__MODE": "tokens",
+        "AGENT_REGISTRY_AUTH__FILE": "credentials.toml",
+    }
+    with subprocess.Popen(
+        COMMAND, env=environ, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        started = [process.stderr.readline(), process.stderr.readline()]
+        process.send_signal(signal.SIGHUP)
+        lines = iter(process.stderr.readline, "")
+        reloaded = next(line for line in lines if "Credentials read" in line)
+        process.send_signal(signal.SIGTERM)
+        rest = process.stderr.read()
+
+    assert "Credentials read" in started[0]
+    assert "Ready on" in started[1]
+    assert "0 tokens, 0 certificates" in reloaded
     assert rest.endswith(": Stopped\n")
     assert process.returncode == 0

@@ -16,7 +16,7 @@ from daemon.config import Config
 
 RULES = Path(__file__).parents[2] / "deploy/prometheus-rules.yml"
 #: What labels may tell apart: a few words each, none of them an agent's.
-LABELS = {"cause", "code", "le", "level", "outcome", "status", "version"}
+LABELS = {"cause", "code", "files", "le", "level", "outcome", "status", "version"}
 #: https://prometheus.io/docs/practices/naming/
 NO_BASE_UNIT = re.compile(
     r"_(milli\w*|micro\w*|nano\w*|ms|us|ns|minutes?|hours?|days?|kb|mb|gb|kilo\w*"

@@ -1,0 +1,217 @@
+"""Issues and revokes tokens: edits the credentials file, whole or not at all.
+
+It is edited as text, so that the comments of those who edit it too stay.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import stat
+import tempfile
+import tomllib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from api.access import Role
+from daemon.credentials import Document, TokenEntry, parse
+from daemon.secret_files import SecretUnusable, open_secret
+
+#: By this, scanners recognise a token that was left somewhere.
+_PREFIX = "areg_"
+_RANDOM_BYTES = 32
+#: Without those that are easily taken for others.
+_ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+_ID_LENGTH = 8
+
+_HEADER = b"""\
+# Who may call the registry. `agent-registryd token` adds and removes tokens, and keeps
+# comments. The tokens themselves are not in here, only what they hash to.
+"""
+
+
+class UnknownToken(Exception):
+    """No token has this id."""
+
+
+class Grant(NamedTuple):
+    """What a token is for."""
+
+    principal: str
+    roles: Sequence[Role]
+    #: Patterns of agents' ids.
+    agents: Sequence[str] = ()
+    #: From when on it is not valid; None: it does not expire.
+    expires_at: datetime | None = None
+
+
+def new_token(grant: Grant, now: datetime) -> tuple[str, TokenEntry]:
+    """Return a token, which is in no file, and the entry by which it is known.
+
+    Raises:
+        pydantic.ValidationError: there is no such grant.
+    """
+    token = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+    entry = TokenEntry(
+        id="".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH)),
+        hash=f"sha256:{hashlib.sha256(token.encode()).hexdigest()}",
+        principal=grant.principal,
+        roles=tuple(grant.roles),
+        agents=tuple(grant.agents),
+        created_at=now.replace(microsecond=0),
+        expires_at=grant.expires_at and grant.expires_at.replace(microsecond=0),
+    )
+    return token, entry
+
+
+def read(file: Path) -> Document:
+    """Return what the credentials file says.
+
+    Raises:
+        SecretUnusable: it cannot be used.
+    """
+    with open_secret(file, owners=_owners(file)) as opened:
+        return parse(opened.read(), file)
+
+
+def add(file: Path, entry: TokenEntry) -> None:
+    """Add a token to the credentials file, which is made if it is missing.
+
+    Raises:
+        SecretUnusable: the file cannot be used.
+        OSError: it cannot be written.
+    """
+
+    def append(before: bytes) -> bytes:
+        document = parse(before, file)
+        after = before.rstrip() + b"\n\n" + _render(entry).encode()
+        expected = (*document.tokens, entry)
+        return _checked(after, document, expected, file)
+
+    _edit(file, append, make=True)
+
+
+def revoke(file: Path, ids: Collection[str]) -> None:
+    """Remove tokens from the credentials file: all of them, or none.
+
+    Raises:
+        UnknownToken: it has no token of one of the ids.
+        SecretUnusable: the file cannot be used.
+        OSError: it cannot be written.
+    """
+
+    def remove(before: bytes) -> bytes:
+        document = parse(before, file)
+        unknown = set(ids).difference(entry.id for entry in document.tokens)
+        if unknown:
+            raise UnknownToken(f"no token in {file} has the id {min(unknown)}")
+        left = tuple(entry for entry in document.tokens if entry.id not in ids)
+        after = "".join(_without(before.decode(), ids)).encode()
+        return _checked(after if after.strip() else _HEADER, document, left, file)
+
+    _edit(file, remove)
+
+
+def _checked(
+    after: bytes, before: Document, tokens: tuple[TokenEntry, ...], file: Path
+) -> bytes:
+    """Return the edited text, if it says what it should."""
+    expected = before.model_copy(update={"tokens": tokens})
+    try:
+        edited = parse(after, file)
+    except SecretUnusable:
+        edited = None
+    if edited != expected:
+        raise SecretUnusable(
+            f"{file} has no tables [[tokens]] that could be edited: edit it by hand"
+        )
+    return after
+
+
+def _render(entry: TokenEntry) -> str:
+    lines = [
+        "[[tokens]]",
+        f'id = "{entry.id}"',
+        f'hash = "{entry.hash}"',
+        f'principal = "{entry.principal}"',
+        f"roles = {json.dumps(entry.roles)}",
+        f"agents = {json.dumps(entry.agents)}" if entry.agents else None,
+        f"created_at = {entry.created_at:%Y-%m-%dT%H:%M:%SZ}",
+        entry.expires_at and f"expires_at = {entry.expires_at:%Y-%m-%dT%H:%M:%SZ}",
+    ]
+    return "".join(f"{line}\n" for line in lines if line)
+
+
+def _without(text: str, ids: Collection[str]) -> Iterator[str]:
+    """Yield the parts of a file that belong to no token of these ids."""
+    for part in re.split(r"(?m)^(?=[ \t]*\[)", text):
+        table, behind = _cut_behind(part)
+        tokens = tomllib.loads(table).get("tokens", [])
+        if tokens and tokens[0].get("id") in ids:
+            yield behind.lstrip()
+        else:
+            yield part
+
+
+def _cut_behind(part: str) -> tuple[str, str]:
+    """Cut off the blank lines and comments behind a table: they tell of the next."""
+    lines = part.splitlines(keepends=True)
+    end = len(lines)
+    while end and lines[end - 1].lstrip()[:1] in ("", "#"):
+        end -= 1
+    return "".join(lines[:end]), "".join(lines[end:])
+
+
+def _edit(file: Path, change: Callable[[bytes], bytes], *, make: bool = False) -> None:
+    """Put a changed file in the place of a credentials file; one edit at a time."""
+    # A link stays one, and what it leads to is edited.
+    target = file.resolve() if file.is_symlink() and file.exists() else file
+    with _locked(target.parent) as folder:
+        if make and not target.exists():
+            before, about = _HEADER, os.fstat(folder)
+            mode = stat.S_IRUSR | stat.S_IWUSR
+        else:
+            with open_secret(target, owners=_owners(target)) as opened:
+                before, about = opened.read(), os.fstat(opened.fileno())
+            mode = stat.S_IMODE(about.st_mode)
+        _replace(target, change(before), about, mode)
+        os.fsync(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    # The folder, since the file itself is replaced. Other users' folders too: the
+    # lock takes no more than the right to read them.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _replace(target: Path, content: bytes, about: os.stat_result, mode: int) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            if os.geteuid() == 0:
+                # Root edits the file of the user that the daemon runs as.
+                os.fchown(descriptor, about.st_uid, about.st_gid)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink()
+        raise
+
+
+def _owners(file: Path) -> set[int]:
+    # Whoever owns the folder could replace the file anyway.
+    return {0, os.geteuid(), file.parent.stat().st_uid}
