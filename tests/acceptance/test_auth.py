@@ -430,6 +430,7 @@ def test_the_client_and_its_command_are_known_by_their_token(
     described = {"agent_name": "Billing", "host": "10.0.0.7", "port": 80}
 
     with client.registered("billing-1", **described, ttl_seconds=1):
+        wait_until(client.agents)
         registered = client.get("billing-1").last_heartbeat
         wait_until(lambda: client.get("billing-1").last_heartbeat > registered)
         listed = run(
