@@ -33,7 +33,7 @@ from store.guard import GuardRules, Hold, Verdict, released
 from store.leases import Status, status
 from store.models import FIELDS, AgentRecord, from_micros, from_row, to_micros, to_row
 from store.ownership import TOUCHES, may_touch
-from store.queries import execute
+from store.queries import execute, execute_many
 from store.quota import Admissions, Quota
 from store.rearming import Listening, Rearming
 from store.registration import Registration
@@ -450,9 +450,9 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             registration = registering.register(known, wanted, now, lease_now=lease_now)
             standing[wanted.agent_id] = changed[wanted.agent_id] = registration.record
             registrations.append(registration)
-        for record in changed.values():
-            self._write(self._upsert, to_row(record))
         if changed:
+            rows = map(to_row, changed.values())
+            execute_many(self._database.writing, self._upsert, rows)
             self._claim_room()
         return registrations
 
