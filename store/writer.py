@@ -50,8 +50,9 @@ _TAKEN_AT_ONCE = {
     Lane.MAINTENANCE: 1,
 }
 _SHORT = (Lane.HEARTBEAT, Lane.CHANGE)
-#: The lanes of each transaction of a turn: a beat waits for one that is long at most.
-_TRANSACTIONS = (_SHORT, (Lane.BULK,), _SHORT, (Lane.SWEEP,))
+#: The lanes of each transaction of a turn, behind which the log may be tended. A beat
+#: that comes meanwhile waits for one thing that is long, not for all of them.
+_TRANSACTIONS = (_SHORT, (Lane.BULK,), _SHORT, (Lane.SWEEP,), _SHORT)
 
 #: While transactions fail, one waits for another process's lock only for this part
 #: of the usual time: those behind it have waited already.

@@ -267,6 +267,22 @@ def test_a_beat_is_answered_before_what_is_long_begins(
     assert answered == [True]
 
 
+def test_a_beat_goes_between_what_is_long_and_the_checkpoint(
+    database: SqliteDatabase,
+) -> None:
+    """Who comes during a chunk does not wait for both."""
+    order: list[str] = []
+    writer = Writer(database, tend=lambda: order.append("checkpoint"))
+
+    def chunk() -> None:
+        writer.submit(Lane.HEARTBEAT, lambda: order.append("beat"))
+
+    writer.submit(Lane.SWEEP, chunk).result()
+    writer.close()
+
+    assert order == ["beat", "checkpoint"]
+
+
 def test_a_cancelled_job_is_skipped(
     writer: Writer, held: Held, write: Write, notes: Notes
 ) -> None:
