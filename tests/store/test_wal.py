@@ -147,9 +147,9 @@ def test_a_checkpoint_that_fails_loses_nothing(
 
 
 @pytest.mark.parametrize(
-    ("seconds_a_row", "rows_between"), [(1e-6, 500), (4e-5, 100), (1.0, 50)]
+    ("seconds_a_row", "rows_between"), [(1e-6, 500), (4e-5, 150), (1.0, 50)]
 )
-def test_checkpoints_hold_the_writer_for_four_milliseconds(
+def test_checkpoints_hold_the_writer_for_six_milliseconds(
     tmp_path: Path, seconds_a_row: float, rows_between: int
 ) -> None:
     """The dearer a row is to copy, the fewer of them; within bounds."""
@@ -172,7 +172,7 @@ def test_checkpoints_hold_the_writer_for_four_milliseconds(
         log.tend()
     database.close()
 
-    assert checkpoints.rows_between[-1] == rows_between
+    assert checkpoints.rows_between[-1] == pytest.approx(rows_between, abs=1)
 
 
 @pytest.mark.parametrize(
