@@ -21,13 +21,20 @@ _TOLD = 10
 
 def registered(caller: Caller, agent_id: str, outcome: Outcome) -> None:
     """Tell of a registration that was stored."""
+    if not log.isEnabledFor(logging.INFO):
+        return
     log.info(
         "Agent %s registered: %s, by %s",
         agent_id,
         outcome,
         caller,
-        extra={"action": "agent_registered", "agent_id": agent_id, "outcome": outcome}
-        | _who(caller),
+        extra={
+            "action": "agent_registered",
+            "agent_id": agent_id,
+            "outcome": outcome,
+            "principal": caller.principal.name,
+            "address": caller.address,
+        },
     )
 
 

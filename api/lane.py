@@ -24,6 +24,7 @@ from store import StoreError
 _HEARTBEAT = re.compile(rf"/agents/({AGENT_ID})/heartbeat").fullmatch
 #: Headers that announce a body. An empty one, as many clients send, is none.
 _BODY = (b"content-length", b"transfer-encoding")
+_OF_BODY = (*_BODY, b"content-type")
 
 
 class HeartbeatLane:
@@ -116,9 +117,18 @@ async def _answer_error(
         raise error  # the server logs it
 
 
+def _is_post(scope: Scope) -> bool:
+    """Tell a POST to an application that is mounted nowhere."""
+    return (
+        scope["type"] == "http"
+        and scope["method"] == "POST"
+        and not scope.get("root_path")
+    )
+
+
 def _plain_heartbeat(scope: Scope) -> str | None:
     """Return the id of a heartbeat that has no body, or None for all else."""
-    if scope["type"] != "http" or scope["method"] != "POST":
+    if not _is_post(scope):
         return None
     matched = _HEARTBEAT(scope["path"])
     if matched is None:
@@ -131,16 +141,15 @@ def _plain_heartbeat(scope: Scope) -> str | None:
 
 def _plain_registration(scope: Scope) -> bool:
     """Tell a registration whose body is JSON, of a length that it says."""
-    if scope["type"] != "http" or scope["method"] != "POST":
+    if not _is_post(scope) or scope["path"] != "/agents/register":
         return False
-    if scope["path"] != "/agents/register":
-        return False
-    headers = dict(scope["headers"])
+    told = [header for header in scope["headers"] if header[0] in _OF_BODY]
+    headers = dict(told)
     length = headers.get(b"content-length", b"")
     return (
         headers.get(b"content-type") == b"application/json"
-        and b"transfer-encoding" not in headers
         and length.isdigit()
+        and len(told) == len(headers) == 2  # noqa: PLR2004 - these two, each once
         and len(length) <= len(str(MAX_BODY_BYTES))
         and int(length) <= MAX_BODY_BYTES
     )

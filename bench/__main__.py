@@ -3,20 +3,19 @@
 import argparse
 import signal
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from bench import picture, report
-from bench.connections import LoadFailed
 from bench.cores import GENERATOR_CORE, SERVER_CORE
-from bench.processes import NotReady
 from bench.quick import quick
-from bench.results import FOLDER, Results
+from bench.results import FOLDER, FULL, LATEST, Results
 from bench.rows import FULL_ROWS, ROWS
-from bench.run import started
+from bench.run import FAILURES, started
 
 _ROUNDS = 5
-#: What ends a row, and not the run.
-_FAILURES = (LoadFailed, NotReady, OSError)
+#: Where the last tables stand for readers.
+_DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 
 
 def main() -> None:
@@ -25,11 +24,12 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("bench", "full", "quick", "report"),
+        choices=("bench", "full", "quick", "report", "report-full"),
         default="bench",
         help="bench: under ten minutes; full: the rows with a million agents too; "
         "quick: under a minute, fails when a ratio does not hold; "
-        "report: the table and pictures of the last results",
+        "report, report-full: the table and pictures of the last results, and both "
+        "of them in docs/performance.md",
     )
     what = parser.parse_args().what
     # As an exit, SIGTERM too ends every process that was started.
@@ -38,7 +38,10 @@ def main() -> None:
         print("One core only: servers and the load generator share it.")
     if what == "quick":
         sys.exit(0 if quick() else 1)
-    results = Results.load() if what == "report" else _measure(full=what == "full")
+    if what.startswith("report"):
+        results = Results.load(FULL if what == "report-full" else LATEST)
+    else:
+        results = _measure(full=what == "full")
     _report(results)
     sys.exit(1 if results.failures else 0)
 
@@ -49,7 +52,7 @@ def _measure(*, full: bool) -> Results:
         for row in ROWS + (FULL_ROWS if full else ()):
             try:
                 row(run)
-            except _FAILURES as failure:
+            except FAILURES as failure:
                 name = f"{row.__module__}.{row.__qualname__}"
                 run.say(f"{name} failed: {failure}")
                 results.failures[name] = str(failure)
@@ -64,6 +67,7 @@ def _report(results: Results) -> None:
     (FOLDER / "latency.svg").write_text(picture.latency(results))
     for line in report.lines(results):
         print(line)
+    _DOCUMENT.write_text(report.with_table(_DOCUMENT.read_text(), results))
 
 
 def _exit(_number: int, _frame: object) -> NoReturn:

@@ -1,7 +1,9 @@
 """Raw sockets that ask and are answered, and which of them have something to read."""
 
+import functools
 import select
 import socket
+import ssl
 from collections.abc import Iterator
 
 from bench.dialects import Dialect
@@ -19,10 +21,15 @@ class LoadFailed(Exception):
 class Connection:
     """One connection with at most one request on its way."""
 
-    __slots__ = ("_address", "_dialect", "_needed", "_received", "due_at", "socket")
+    __slots__ = (
+        *("_address", "_dialect", "_needed", "_received", "_tls", "due_at", "socket"),
+    )
 
-    def __init__(self, address: tuple[str, int], dialect: Dialect) -> None:
+    def __init__(
+        self, address: tuple[str, int], dialect: Dialect, *, tls: bool = False
+    ) -> None:
         self._address = address
+        self._tls = _trusting() if tls else None
         self._dialect = dialect
         self._received = bytearray()
         self._needed = 0
@@ -35,6 +42,8 @@ class Connection:
         self._received.clear()
         self.socket = socket.create_connection(self._address, _TIMEOUT_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls:
+            self.socket = self._tls.wrap_socket(self.socket)
         if self._dialect.hello:
             self.socket.sendall(self._dialect.hello)
             while self.receive() is None:
@@ -67,6 +76,17 @@ class Connection:
             raise LoadFailed("more was answered than asked for")
         self._received, self._needed = bytearray(), 0
         return reply.status
+
+
+@functools.cache
+def _trusting() -> ssl.SSLContext:
+    """Return what encrypts, and believes every certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    # TLS 1.3 sends tickets behind the handshake: something to read, and no answer.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 class Connections:

@@ -83,12 +83,20 @@ def dying(count: int, *, within_seconds: int) -> Iterator[AgentRecord]:
         yield AgentRecord(**described_as, last_heartbeat=now)
 
 
-def expire(path: Path, *, ending: str = "") -> None:
-    """Let the leases run out of all agents whose id has this ending."""
+def expire(path: Path, *, ending: str = "", beaten: bool = False) -> None:
+    """Let the leases run out of all agents whose id has this ending.
+
+    Args:
+        path: the database.
+        ending: of the ids.
+        beaten: they beat before: only of such agents the guard judges.
+    """
     database = sqlite3.connect(path)
     with database:
         database.execute(
-            "UPDATE agents SET expires_at = 0 WHERE agent_id LIKE ?", (f"%{ending}",)
+            "UPDATE agents SET expires_at = 0, last_heartbeat = registered_at + ?"
+            " WHERE agent_id LIKE ?",
+            (beaten, f"%{ending}"),
         )
     database.close()
 

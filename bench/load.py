@@ -34,6 +34,8 @@ class Load:
     dialect: Dialect = HTTP
     #: Open a new connection for every request; such requests ask to close it.
     reconnect: bool = False
+    #: Encrypt; the server's certificate is not verified.
+    tls: bool = False
     #: Send each request once, and end when they are used up.
     once: bool = False
     #: A server that says nothing for so long is given up.
@@ -226,7 +228,7 @@ class _Large:
     """The periodic large request beside an open loop; one at a time."""
 
     def __init__(self, load: Load, beside: Beside, connections: Connections) -> None:
-        self.connection = Connection(load.address, load.dialect)
+        self.connection = Connection(load.address, load.dialect, tls=load.tls)
         self.tally = _Tally()
         self._beside = beside
         self._due_at = _now()
@@ -258,7 +260,7 @@ def _connected(load: Load) -> Iterator[Connections]:
     gc.disable()
     try:
         for _ in range(load.connections):
-            connections.add(Connection(load.address, load.dialect))
+            connections.add(Connection(load.address, load.dialect, tls=load.tls))
         yield connections
     finally:
         connections.close()

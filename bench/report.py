@@ -30,6 +30,21 @@ def lines(results: Results) -> Iterator[str]:
         yield "One core: servers and load generator shared it; the figures mean little."
 
 
+def with_table(document: str, results: Results) -> str:
+    """Return a document with the report of these results between its markers.
+
+    They are comments, one pair for each kind of run: `<!-- bench -->`, or
+    `<!-- bench-full -->`, and the same with a slash. A document without them stays.
+    """
+    name = "bench-full" if results.full else "bench"
+    before, begin, rest = document.partition(f"<!-- {name} -->")
+    _, end, after = rest.partition(f"<!-- /{name} -->")
+    if not end:
+        return document
+    table = "\n".join(lines(results)).strip()
+    return f"{before}{begin}\n```text\n{table}\n```\n{end}{after}"
+
+
 def _limited_by_generator(results: Results) -> Iterator[str]:
     """Yield who could have done more than was asked of it."""
     for what, subjects in results.rounds.items():

@@ -16,8 +16,13 @@ from typing import Any, Self
 
 from store.clock import utcnow
 
-FOLDER = Path(__file__).parent / "results"
+_ROOT = Path(__file__).parent.parent
+FOLDER = _ROOT / "bench" / "results"
 LATEST = FOLDER / "latest.json"
+#: Of `make bench-full`, which takes too long to be run as often.
+FULL = FOLDER / "full.json"
+#: What a figure depends on; results are written by every run.
+_MEASURED = ("api", "bench", "daemon", "store", "requirements.txt", ":!bench/results")
 
 _PACKAGES = (
     "agent-registry",
@@ -34,9 +39,10 @@ _PACKAGES = (
 _PEER_VERSIONS = {"etcd": "--version", "redis-server": "--version"}
 
 
-def _commit() -> str:
-    known = _say("git", "rev-parse", "--short=12", "HEAD") or "unknown"
-    changed = _say("git", "status", "--porcelain", "--", "api", "daemon", "store")
+def commit_of(root: Path = _ROOT) -> str:
+    """Return the commit of a checkout, and whether what is measured differs from it."""
+    known = _say("git", "rev-parse", "--short=12", "HEAD", folder=root) or "unknown"
+    changed = _say("git", "status", "--porcelain", "--", *_MEASURED, folder=root)
     return f"{known} with uncommitted changes" if changed else known
 
 
@@ -69,14 +75,14 @@ def _filesystem(folder: Path) -> str:
     return max(holding, key=lambda mount: len(mount[1]))[2]
 
 
-def _say(command: str, *arguments: str) -> str:
+def _say(command: str, *arguments: str, folder: Path = _ROOT) -> str:
     """Return what a command prints; nothing where it is missing or fails."""
     found = shutil.which(command)
     if found is None:
         return ""
     done = subprocess.run(
         [found, *arguments],
-        cwd=FOLDER.parent,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -90,7 +96,7 @@ class Results:
 
     full: bool
     date: str = field(default_factory=lambda: utcnow().isoformat(timespec="seconds"))
-    commit: str = field(default_factory=_commit)
+    commit: str = field(default_factory=commit_of)
     machine: dict[str, str] = field(default_factory=_machine)
     versions: dict[str, str] = field(default_factory=_versions)
     #: How long the whole run took.
@@ -106,8 +112,9 @@ class Results:
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
 
-    def save(self, path: Path = LATEST) -> None:
-        """Write the file."""
+    def save(self, path: Path | None = None) -> None:
+        """Write the file: by default `FULL` or `LATEST`."""
+        path = path or (FULL if self.full else LATEST)
         path.parent.mkdir(exist_ok=True)
         # Four digits say more than the noise allows.
         rounded = json.loads(

@@ -1,20 +1,24 @@
 """One run of the benchmark: what every row works with."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench import servers
+from bench.connections import LoadFailed
 from bench.cores import GENERATOR_CORE, SERVER_CORE, worker
 from bench.fleet import Fleets
 from bench.load import Beside, Figures, Load, closed_loop, open_loop, percentiles_ms
-from bench.processes import Process
+from bench.processes import NotReady, Process
 from bench.results import Results
+
+#: What ends the measuring of a subject or a row, and not the run.
+FAILURES = (LoadFailed, NotReady, OSError)
 
 
 class NotOffered(Exception):
@@ -85,12 +89,34 @@ class Run:
         return running.result().all_ok(or_none=True)
 
     def alternate(
-        self, what: str, subjects: Mapping[str, Subject], seconds: float
-    ) -> None:
-        """Load the subjects in turn, in every round, each for so long."""
+        self,
+        what: str,
+        subjects: Mapping[str, Subject],
+        seconds: float,
+        *,
+        guests: Container[str] = (),
+    ) -> dict[str, str]:
+        """Load the subjects in turn, in every round, each for so long.
+
+        Return why those of `guests` that failed did so; they are left out then, with
+        what was seen of them. When another fails, it is raised.
+        """
+        failed: dict[str, str] = {}
         for _ in self.each_round(what):
-            for name, subject in subjects.items():
-                self.note(what, name, self.measured(subject, seconds))
+            for name in [one for one in subjects if one not in failed]:
+                try:
+                    self.note(what, name, self.measured(subjects[name], seconds))
+                except FAILURES as failure:
+                    if name not in guests:
+                        raise
+                    failed[name] = str(failure)
+                    self.results.rounds[what].pop(name, None)
+        return failed
+
+    def probe(self, load: Load) -> dict[int, int]:
+        """Send the first request of a load; return the status it was answered with."""
+        one = replace(load, requests=load.requests[:1], connections=1, once=True)
+        return self.generator.submit(closed_loop, one, 1).result().statuses
 
     def require(self, subject: Process, request: bytes) -> None:
         """Send one request, which must be answered well.
@@ -98,8 +124,7 @@ class Run:
         Raises:
             NotOffered: it is no call of this server.
         """
-        load = Load(subject.address, [request], connections=1, once=True)
-        statuses = self.generator.submit(closed_loop, load, 1).result().statuses
+        statuses = self.probe(Load(subject.address, [request]))
         if statuses != {200: 1}:
             call = request.partition(b" HTTP/")[0].decode()
             raise NotOffered(f"{call} was answered {next(iter(statuses))}")

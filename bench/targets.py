@@ -53,6 +53,8 @@ TARGETS = (
     Target("beat_zookeeper", "the same vs ZooKeeper session ping", "x"),
     Target("beat_nacos", "the same vs Nacos instance beat", "x"),
     Target("new_naive", "every connection new, vs naive", "x", 2.5, 4),
+    Target("beat_token", "with a token, vs naive with a token", "x", 5, 5),
+    Target("beat_tls", "with a token over TLS, vs naive with both", "x", 5, 5),
     Target(
         "full_normal",
         "synchronous=FULL vs NORMAL, heartbeats",

@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 #: Intervals without a good sweep after which `/health` turns red.
 OVERDUE_INTERVALS = 3
-#: A run that takes longer is left to itself. A sweep of a million takes 8 s.
+#: A sweep that removes nobody for so long hangs. One of a million takes two minutes.
 DEADLINE_SECONDS = 10.0
-#: Runs left to themselves that may still be under way; then nothing turns here.
+#: Sweeps left to themselves that may still be under way; then nothing turns here.
 _MOST_ABANDONED = 3
 
 
@@ -27,6 +27,7 @@ class ExpirySweep:
     Args:
         repo: where the agents are.
         interval_seconds: how often it is to run.
+        deadline_seconds: how long it may go on without removing anyone.
         monotonic: the clock.
         swept: told of each good sweep how many seconds it took.
     """
@@ -53,40 +54,58 @@ class ExpirySweep:
         self._last_error: str | None = None
         self._hold: Hold | None = None
         self._abandoned: list[threading.Thread] = []
+        self._sweeping, self._over = threading.Thread(), threading.Event()
+        #: How many had been removed as the last run began to wait.
+        self._removed_then = 0
 
     @property
     def stuck(self) -> bool:
-        """Whether so many runs hang that no further one is begun."""
+        """Whether so many sweeps hang that no further one is begun."""
         self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
         return len(self._abandoned) >= _MOST_ABANDONED
 
     def run(self) -> None:
-        """Sweep once. A failure is logged and counted; the next run catches up.
+        """Sweep once, or await the sweep that is under way as long as it removes.
 
-        APScheduler never again runs a job of which one run hangs. So each has a
-        thread of its own, and is abandoned after its deadline: chunks are atomic,
-        and should it go on one day, it ends before the next one.
+        A failure is logged and counted; the next run catches up.
+        APScheduler never again runs a job of which one run hangs. So each sweep has
+        a thread of its own, which is left to itself when it removes nobody until the
+        deadline: chunks are atomic, and should it go on, it ends before the next one.
         """
-        self._runs += 1
-        if self.stuck:
-            self._failed("SweepStuck")
-            return
-        # A daemon thread: what hangs must not keep the process from ending.
-        over = threading.Event()
-        running = threading.Thread(
-            target=self._sweep, args=(over,), name="sweep", daemon=True
-        )
-        running.start()
-        running.join(self._deadline_seconds)
-        if running.is_alive():
-            over.set()
-            self._abandoned.append(running)
-            self._failed("SweepHung")
-            log.error(
-                "The sweep was not done within %g s; the next one takes over",
-                self._deadline_seconds,
-                extra={"action": "sweep_hung"},
+        self._removed_then = self._repo.figures().expired
+        if not self._is_under_way():
+            self._runs += 1
+            if self.stuck:
+                self._failed("SweepStuck")
+                return
+            # A daemon thread: what hangs must not keep the process from ending.
+            self._over = threading.Event()
+            self._sweeping = threading.Thread(
+                target=self._sweep, args=(self._over,), name="sweep", daemon=True
             )
+            self._sweeping.start()
+        self._sweeping.join(self._deadline_seconds)
+        if self._is_under_way() and not self._goes_on():
+            self._abandon()
+
+    def _is_under_way(self) -> bool:
+        return self._sweeping.is_alive() and self._sweeping not in self._abandoned
+
+    def _goes_on(self) -> bool:
+        """Tell whether a sweep is under way that removed someone since the last run."""
+        removed = self._repo.figures().expired > self._removed_then
+        return removed and self._is_under_way()
+
+    def _abandon(self) -> None:
+        self._over.set()
+        self._abandoned.append(self._sweeping)
+        self._failed("SweepHung")
+        log.error(
+            "The sweep removed nobody within %g s and is not done; the next one takes "
+            "over",
+            self._deadline_seconds,
+            extra={"action": "sweep_hung"},
+        )
 
     def _sweep(self, over: threading.Event) -> None:
         began = self._monotonic()
@@ -140,8 +159,9 @@ class ExpirySweep:
             log.warning("The guard holds nobody", extra={"action": "hold_ended"})
 
     def health(self) -> SweepHealth:
-        """Report how the sweep goes."""
+        """Report how the sweep goes; one that is long, and removes, is not overdue."""
         age_seconds = self._monotonic() - self._good_since
+        late = age_seconds > OVERDUE_INTERVALS * self.interval_seconds
         return SweepHealth(
             interval_seconds=self.interval_seconds,
             last_finished_at=self._finished_at,
@@ -150,5 +170,5 @@ class ExpirySweep:
             runs=self._runs,
             failures=self._failures,
             last_error=self._last_error,
-            overdue=age_seconds > OVERDUE_INTERVALS * self.interval_seconds,
+            overdue=late and not self._goes_on(),
         )

@@ -23,7 +23,7 @@ _TOTAL = "SELECT count(*) FROM agents"
 
 
 def judge(database: SqliteDatabase, now: datetime, rules: GuardRules) -> Verdict:
-    """Judge who is due at `now`; run it in the transaction that acts on it."""
+    """Judge who is due at `now`."""
     hold = current(database)
     if hold is None and _few_are_due(database, now, rules):
         return guard.verdict(due(database, now), 0, now, hold=None, rules=rules)

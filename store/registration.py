@@ -43,15 +43,14 @@ def register(
     outcome = _outcome(known, wanted, lease_now or now)
     living = known if outcome in (Outcome.UPDATED, Outcome.UNCHANGED) else None
     last_heartbeat = leases.renewed(living.last_heartbeat, now) if living else now
-    record = AgentRecord(
-        agent_id=wanted.agent_id,
-        **{field: getattr(wanted, field) for field in _DESIRED},
-        last_heartbeat=last_heartbeat,
-        registered_at=living.registered_at if living else now,
-        expires_at=leases.deadline(last_heartbeat, wanted.ttl_seconds),
-        owner=(known.owner if known else "") or wanted.owner,
-    )
-    return Registration(outcome, record)
+    values = wanted.__data__ | {
+        "last_heartbeat": last_heartbeat,
+        "registered_at": living.registered_at if living else now,
+        "expires_at": leases.deadline(last_heartbeat, wanted.ttl_seconds),
+        "rearms": 0,
+        "owner": (known.owner if known else "") or wanted.owner,
+    }
+    return Registration(outcome, AgentRecord.of(values))
 
 
 def _outcome(known: AgentRecord | None, wanted: AgentRecord, now: datetime) -> Outcome:

@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from store.models import from_micros
+from store.pacing import Pace
 
 log = logging.getLogger(__name__)
 
 #: Expiries told one by one in a sweep; of the rest the log gives the number.
 TOLD = 100
-#: How long one chunk's statement may take. With its commit and a checkpoint it holds
-#: the writer for about 5 ms: so long a heartbeat behind it waits.
+#: How long one chunk's statement may take. With its commit, and a checkpoint behind
+#: every few of them, it holds the writer for about 5 ms: so long a beat waits.
 _CHUNK_SECONDS = 0.002
 _SMALLEST, _FIRST, _LARGEST = 20, 200, 5_000
 
@@ -26,11 +27,11 @@ class Chunk(NamedTuple):
     seconds: float
 
 
-class ChunkSize:
+class ChunkSize(Pace):
     """Finds the number of rows that takes `_CHUNK_SECONDS` to remove."""
 
     def __init__(self) -> None:
-        self.rows = _FIRST
+        super().__init__(_CHUNK_SECONDS, first=_FIRST, least=_SMALLEST, most=_LARGEST)
 
     def cut(self, rows: list[int]) -> Iterator[list[int]]:
         """Cut `rows` into chunks, each as long as the size learnt until then."""
@@ -39,15 +40,6 @@ class ChunkSize:
             chunk = rows[start : start + self.rows]
             start += len(chunk)
             yield chunk
-
-    def learn(self, rows: int, seconds: float) -> None:
-        """Adapt to a chunk of so many rows that took so long.
-
-        At most twofold at a time: one chunk may have waited for a slow disk.
-        """
-        fitting = rows * _CHUNK_SECONDS / max(seconds, 1e-6)
-        bounded = min(max(fitting, self.rows / 2), self.rows * 2)
-        self.rows = int(min(max(bounded, _SMALLEST), _LARGEST))
 
 
 def tell(chunk: Chunk, now: datetime, *, told: int) -> None:

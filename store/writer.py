@@ -28,23 +28,31 @@ log = logging.getLogger(__name__)
 
 
 class Lane(IntEnum):
-    """What goes first: the order within a transaction, and what follows it."""
+    """What goes first in a turn of the writer."""
 
+    #: Beats and changes share a transaction, and are answered first.
     HEARTBEAT = 0
     CHANGE = 1
-    SWEEP = 2
-    #: Outside any transaction, once the one before it has been answered.
-    MAINTENANCE = 3
+    #: Beats of a whole node, up to 10,000: 60 ms among 100,000 agents.
+    BULK = 2
+    SWEEP = 3
+    #: Outside any transaction, once all else has been answered.
+    MAINTENANCE = 4
 
 
-#: Jobs of a lane that one turn takes at most. A sweep chunk is long, so each
-#: transaction carries one; beats are short, and nothing may delay them.
+#: Jobs of a lane that one turn takes at most. What is long is taken one by one, for
+#: whoever comes meanwhile waits for it; beats are short, and nothing may delay them.
 _TAKEN_AT_ONCE = {
     Lane.HEARTBEAT: 1_000,
     Lane.CHANGE: 500,
+    Lane.BULK: 1,
     Lane.SWEEP: 1,
     Lane.MAINTENANCE: 1,
 }
+_SHORT = (Lane.HEARTBEAT, Lane.CHANGE)
+#: The lanes of each transaction of a turn, behind which the log may be tended. A beat
+#: that comes meanwhile waits for one thing that is long, not for all of them.
+_TRANSACTIONS = (_SHORT, (Lane.BULK,), _SHORT, (Lane.SWEEP,), _SHORT)
 
 #: While transactions fail, one waits for another process's lock only for this part
 #: of the usual time: those behind it have waited already.
@@ -131,7 +139,7 @@ class Writer:
     def lag_seconds(self) -> float:
         """Return how long the oldest job waits; infinity while commits fail.
 
-        Sweeps are not waited for: only beats and changes count.
+        Nobody waits for a sweep: only beats and changes count.
         """
         if self._failing:
             return math.inf
@@ -139,7 +147,7 @@ class Writer:
             waiting = [
                 queue[0].since
                 for lane, queue in self._waiting.items()
-                if queue and lane in (Lane.HEARTBEAT, Lane.CHANGE)
+                if queue and lane in (Lane.HEARTBEAT, Lane.CHANGE, Lane.BULK)
             ]
         if self._committing_since is not None:
             waiting.append(self._committing_since)
@@ -172,19 +180,25 @@ class Writer:
 
     def _turn(self) -> bool:
         """Serve what waits, or wait; false once closed and nothing is left."""
-        taken = self._take()
-        maintenance = taken.pop(Lane.MAINTENANCE)
-        batch = [job for lane in sorted(taken) for job in taken[lane]]
-        try:
-            if batch:
+        self._await_work()
+        served = False
+        for lanes in _TRANSACTIONS:
+            if batch := self._take(*lanes):
+                served = True
                 self._serve(batch)
-                self._tend()
-        finally:
-            for job in _wanted(maintenance):
-                _try(job).settle()
-        return bool(batch or maintenance)
+        if served:
+            self._tend()
+        maintenance = self._take(Lane.MAINTENANCE)
+        for job in _wanted(maintenance):
+            _try(job).settle()
+        return bool(served or maintenance)
+
+    def _await_work(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or any(self._waiting.values()))
 
     def _serve(self, batch: list[_Job[Any]]) -> None:
+        """Commit jobs in one transaction, and answer them."""
         self._committing_since = began = time.monotonic()
         attempts = self._commit(batch)
         self._committing_since = None
@@ -192,16 +206,14 @@ class Writer:
         for attempt in attempts:
             attempt.settle()
 
-    def _take(self) -> dict[Lane, list[_Job[Any]]]:
+    def _take(self, *lanes: Lane) -> list[_Job[Any]]:
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or any(self._waiting.values()))
-            return {
-                lane: [
-                    queue.popleft()
-                    for _ in range(min(len(queue), _TAKEN_AT_ONCE[lane]))
-                ]
-                for lane, queue in self._waiting.items()
-            }
+            return [
+                queue.popleft()
+                for lane in lanes
+                for queue in [self._waiting[lane]]
+                for _ in range(min(len(queue), _TAKEN_AT_ONCE[lane]))
+            ]
 
     def _commit(self, batch: list[_Job[Any]]) -> list[_Attempt]:
         wanted = _wanted(batch)

@@ -95,22 +95,26 @@ def watch(
     They do so in the order of their ids, again and again, each time with the next
     generation's number in their metadata. So at any instant the first of them are
     of one generation, and the others of the one before: at first, missing.
+    They come in batches, as the facade hands them over, for the sake of their rate.
     The list returns pairs of id and generation.
     """
     ids = [f"agent-{n:03}" for n in range(60)]
-    order = [(agent_id, number) for number, agent_id in product(range(70), ids)]
+    order = [(agent_id, number) for number, agent_id in product(range(140), ids)]
     possible = [
         [(agent_id, number) for agent_id in ids[:first]]
         + [(agent_id, number - 1) for agent_id in ids[first:] if number]
-        for number, first in product(range(70), range(len(ids) + 1))
+        for number, first in product(range(140), range(len(ids) + 1))
     ]
 
     def register() -> None:
         waiting = deque()
-        for agent_id, number in order:
-            record = make_record(agent_id, metadata={"generation": number})
-            waiting.append(repo.submit(repo.register, record))
-            if len(waiting) > 50:
+        for first in range(0, len(order), 7):
+            records = [
+                make_record(agent_id, metadata={"generation": number})
+                for agent_id, number in order[first : first + 7]
+            ]
+            waiting.append(repo.submit(repo.register_all, records))
+            if len(waiting) > 5:
                 waiting.popleft().result()
 
     def watch(list_once: Callable[[], list[Any]]) -> Watched:

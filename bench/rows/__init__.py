@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from bench.rows import (
+    authenticated,
     bulk,
     growth,
     heartbeats,
@@ -21,12 +22,14 @@ Row = Callable[[Run], None]
 ROWS: tuple[Row, ...] = (
     heartbeats.one_by_one,
     heartbeats.on_new_connections,
+    authenticated.with_a_token,
+    authenticated.over_tls,
     bulk.ten_thousand_a_call,
     latency.under_load,
     listing.whole,
     listing.page_of_100k,
     registering.new_agents,
-    memory.with_100k_agents,
+    memory.over_1m_beats,
     restarting.after_a_kill,
 )
 

@@ -6,7 +6,7 @@ from bench import fleet
 from bench.load import Load
 from bench.peers import PEERS
 from bench.processes import Process
-from bench.run import NotOffered, Run, Subject
+from bench.run import FAILURES, NotOffered, Run, Subject
 
 AGENTS = 10_000
 #: What is compared in the rounds of these rows.
@@ -18,6 +18,7 @@ _SECONDS = 2.5
 def one_by_one(run: Run) -> None:
     """Compare heartbeats on 64 connections that are kept alive."""
     run.say("starting ours, naive, bare, and the peers that are installed")
+    absent: dict[str, str] = {}
     with ExitStack() as stack:
         subjects = with_references(run, stack)
         normal = run.start_ours(stack, AGENTS, STORE__SYNCHRONOUS="normal")
@@ -25,13 +26,16 @@ def one_by_one(run: Run) -> None:
         for name, start in PEERS.items():
             try:
                 subjects[name] = start(stack, run.new_folder(stack))
-            except NotOffered as reason:
-                run.results.absent[f"beat_{name}"] = str(reason)
-        run.alternate(ONE_BY_ONE, subjects, _SECONDS)
+            except (NotOffered, *FAILURES) as reason:
+                absent[name] = str(reason)
+        absent |= run.alternate(ONE_BY_ONE, subjects, _SECONDS, guests=PEERS)
     compare_with_references(run)
     run.compare("full_normal", ONE_BY_ONE, "ours", "ours, NORMAL")
-    for name in PEERS.keys() & subjects.keys():
-        run.compare(f"beat_{name}", ONE_BY_ONE, "ours", name)
+    for name in PEERS:
+        if name in absent:
+            run.results.absent[f"beat_{name}"] = absent[name]
+        else:
+            run.compare(f"beat_{name}", ONE_BY_ONE, "ours", name)
 
 
 def on_new_connections(run: Run) -> None:

@@ -1,7 +1,7 @@
 """What is compared: ours, the naive registry and the bare server, as processes."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,9 +25,11 @@ def serve_ours(folder: Path, **environ: object) -> Iterator[Process]:
 
 
 @contextmanager
-def serve_naive(folder: Path, synchronous: str = "normal") -> Iterator[Process]:
-    """Run the naive registry."""
-    arguments = [str(folder / DATABASE), synchronous]
+def serve_naive(
+    folder: Path, synchronous: str = "normal", *, options: Sequence[str] = ()
+) -> Iterator[Process]:
+    """Run the naive registry; see its usage for the options."""
+    arguments = [str(folder / DATABASE), synchronous, *options]
     with _module("naive", folder, arguments) as process:
         yield process
 

@@ -4,17 +4,19 @@ Sync FastAPI routes in its threadpool, Pydantic models in and out, one Peewee
 statement and one commit per request, SQLite in WAL mode. Nothing in it is slow on
 purpose: a connection stays open in each thread, and there is no access log.
 
-Usage: `python -m bench.servers.naive PORT DATABASE normal|full`.
+Usage: `python -m bench.servers.naive PORT DATABASE normal|full [--token SHA256]
+[--certificate FILE --key FILE]`: with a token, who has not got it is refused.
 """
 
-import sys
+import argparse
+import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, HTTPException
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException
 from peewee import (
     CharField,
     DateTimeField,
@@ -27,7 +29,9 @@ from peewee import (
 from pydantic import BaseModel, TypeAdapter
 
 database = SqliteDatabase(None)
-app = FastAPI()
+router = APIRouter()
+#: Whose each token is, by its SHA-256.
+principals: dict[str, str] = {}
 
 
 class Agent(Model):
@@ -123,7 +127,7 @@ def _beat(agent_id: str, now: datetime) -> bool:
     return bool(query.execute())
 
 
-@app.post("/agents/register", status_code=201)
+@router.post("/agents/register", status_code=201)
 def register(registration: Registration) -> AgentInfo:
     """Register an agent."""
     now = _now()
@@ -136,7 +140,7 @@ def register(registration: Registration) -> AgentInfo:
     return _info(Agent(**fields))
 
 
-@app.post("/agents/{agent_id}/heartbeat")
+@router.post("/agents/{agent_id}/heartbeat")
 def heartbeat(agent_id: str) -> Heartbeat:
     """Renew one lease."""
     now = _now()
@@ -150,7 +154,7 @@ def heartbeat(agent_id: str) -> Heartbeat:
     )
 
 
-@app.post("/agents/heartbeats")
+@router.post("/agents/heartbeats")
 def heartbeats(beats: Heartbeats) -> Renewed:
     """Renew many leases, one after the other."""
     now = _now()
@@ -158,11 +162,27 @@ def heartbeats(beats: Heartbeats) -> Renewed:
     return Renewed(renewed=len(beats.agent_ids) - len(unknown), unknown=unknown)
 
 
-@app.get("/agents")
+@router.get("/agents")
 def list_agents() -> list[AgentInfo]:
     """List the agents that are alive."""
     agents = map(_info, Agent.select().order_by(Agent.agent_id))
     return [agent for agent in agents if agent.is_alive]
+
+
+async def principal(authorization: Annotated[str, Header()] = "") -> str:
+    """Return whose token a request carries."""
+    token = authorization.removeprefix("Bearer ")
+    found = principals.get(hashlib.sha256(token.encode()).hexdigest())
+    if found is None:
+        raise HTTPException(401)
+    return found
+
+
+def create_app() -> FastAPI:
+    """Return the application; it asks for a token if it knows one."""
+    app = FastAPI()
+    app.include_router(router, dependencies=[Depends(principal)] if principals else [])
+    return app
 
 
 def open_database(path: Path, synchronous: str) -> None:
@@ -186,6 +206,28 @@ def fill(path: Path, agents: Iterable[dict[str, Any]]) -> None:
     database.close()
 
 
+def main() -> None:
+    """Serve."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("database", type=Path)
+    parser.add_argument("synchronous", choices=("normal", "full"))
+    parser.add_argument("--token")
+    parser.add_argument("--certificate")
+    parser.add_argument("--key")
+    given = parser.parse_args()
+    if given.token:
+        principals[given.token] = "bench"
+    open_database(given.database, given.synchronous)
+    uvicorn.run(
+        create_app(),
+        port=given.port,
+        access_log=False,
+        log_level="warning",
+        ssl_certfile=given.certificate,
+        ssl_keyfile=given.key,
+    )
+
+
 if __name__ == "__main__":
-    open_database(Path(sys.argv[2]), sys.argv[3])
-    uvicorn.run(app, port=int(sys.argv[1]), access_log=False, log_level="warning")
+    main()

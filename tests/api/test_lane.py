@@ -13,7 +13,9 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Scope
 
 from api import AgentRegistryServer
+from api.access import Authority
 from api.lane import HeartbeatLane, RegistrationLane
+from api.server import Security
 from store import (
     AgentRecord,
     AgentRegistryRepository,
@@ -24,8 +26,13 @@ from store import (
 
 REQUESTS = 4_000
 KNOWN = ["a", "register", "heartbeats", "A.b_c:d~e-1", "x" * 255]
+#: Ids that registrations name, good ones.
+REGISTERED = ["a", "b", "a" * 255, "billing-1", "billing-2", "both-1"]
+OWNED = {"billing-1": "billing", "both-1": "search"}
+ROOT_PATHS = ["", "", "", "", "", "/agents", "/agents/register", "/x"]
 IDS = [
     *KNOWN,
+    *OWNED,
     *("unknown", "", ".", "..", "-a", "a b", "a/b", "ä", "a\n", "a\x00", "%61"),
     *("x" * 256, "a" * 5_000, "\ud800", "heartbeat"),
 ]
@@ -47,6 +54,16 @@ HEADERS = [
     (b"accept", b"text/html"),
     (b"expect", b"100-continue"),
     (b"x-forwarded-for", b"10.0.0.1"),
+]
+CREDENTIALS = [
+    *([(b"authorization", b"Bearer root")], [(b"authorization", b"bearer  billing")]),
+    *([(b"authorization", b"Bearer portal")], [(b"authorization", b"Bearer nobody")]),
+    *([(b"authorization", b"Bearer root")] * 2, [(b"authorization", b"Basic root")]),
+    [],
+]
+TWICE = [
+    *((b"content-type", b"text/plain"), (b"content-type", b"application/json")),
+    *((b"content-length", b"67"), (b"content-length", b"70000")),
 ]
 BODIES = [b"", b"", b"", b"{}", b"\x00"]
 
@@ -76,7 +93,10 @@ async def ask(app: ASGIApp, scope: Scope, body: bytes) -> Answer:
 
 
 def make_scope(
-    path: str, method: str = "POST", headers: list[tuple[bytes, bytes]] | None = None
+    path: str,
+    method: str = "POST",
+    headers: list[tuple[bytes, bytes]] | None = None,
+    root_path: str = "",
 ) -> Scope:
     """Build what a server hands to an application."""
     return {
@@ -85,13 +105,33 @@ def make_scope(
         "method": method,
         "path": path,
         "raw_path": path.encode("utf-8", "replace"),
-        "root_path": "",
+        "root_path": root_path,
         "query_string": b"",
         "headers": [(b"host", b"registry"), *(headers or [])],
         "scheme": "http",
         "server": ("127.0.0.1", 8790),
         "client": ("127.0.0.1", 50_000),
     }
+
+
+@pytest.fixture
+def whom() -> str:
+    """Say who is let in."""
+    return "anybody"
+
+
+@pytest.fixture
+def app(
+    whom: str, store_url: str, repo: AgentRegistryRepository, authority: Authority
+) -> FastAPI:
+    """Return an application that serves `repo`, to everybody or to who is known."""
+    security = Security(authority) if whom == "who is known" else Security()
+    return AgentRegistryServer(store_url, repo, security=security).create_app()
+
+
+#: How callers are kept out: credentials count only where somebody must be known.
+KEPT_OUT: dict[str, set[int]] = {"anybody": set(), "who is known": {401, 403}}
+for_whom = pytest.mark.parametrize("whom", KEPT_OUT)
 
 
 @pytest.fixture
@@ -109,11 +149,13 @@ def routes(lane: HeartbeatLane) -> ASGIApp:
     return lane._app._app  # type: ignore[attr-defined, no-any-return] # as asserted
 
 
+@for_whom
 def test_heartbeats_are_answered_as_the_route_does(
     lane: HeartbeatLane,
     routes: ASGIApp,
     repo: AgentRegistryRepository,
     make_record: Callable[..., AgentRecord],
+    whom: str,
 ) -> None:
     """The same status, headers and bytes, for thousands of requests good and bad."""
     rng = random.Random(20261122)  # noqa: S311 - a seed, so that a failure repeats
@@ -123,7 +165,9 @@ def test_heartbeats_are_answered_as_the_route_does(
         for _ in range(REQUESTS):
             path = rng.choice(PATHS).format(rng.choice(IDS))
             headers = rng.sample(HEADERS, rng.choice([0, 0, 1, 1, 2, 3]))
-            scope = make_scope(path, rng.choice(METHODS), headers)
+            headers += rng.choice(CREDENTIALS)
+            root_path = rng.choice(ROOT_PATHS)
+            scope = make_scope(path, rng.choice(METHODS), headers, root_path)
             body = rng.choice(BODIES)
 
             by_lane = await ask(lane, scope, body)
@@ -133,17 +177,28 @@ def test_heartbeats_are_answered_as_the_route_does(
             statuses.add(by_lane.status)
 
     with freeze_time("2026-03-01T12:00:00Z", real_asyncio=True):
-        for agent_id in KNOWN:
-            repo.add(make_record(agent_id))
+        for agent_id in [*KNOWN, *OWNED]:
+            repo.add(make_record(agent_id, owner=OWNED.get(agent_id, "")))
         asyncio.run(compare())
 
-    assert statuses >= {200, 404, 405, 422}
+    assert statuses >= {200, 404, 405, 422} | KEPT_OUT[whom]
 
 
 def registration(rng: random.Random) -> bytes:
     """Build the body of a registration: good, wrong in a field, or broken."""
     fields: dict[str, list[Any]] = {
-        "agent_id": ["a", "b", "a" * 255, "", "a/b", 1, None],
+        "agent_id": [
+            "a",
+            "b",
+            "a" * 255,
+            "billing-2",
+            "billing-1",
+            "both-1",
+            "",
+            "a/b",
+            1,
+            None,
+        ],
         "agent_name": ["A", "é 😀", "x" * 256, "x" * 257, "a\x07", 1],
         "host": ["10.0.0.1", "::1", "a.example", "a b", "http://x", 1],
         "port": [1, 65_535, 0, 65_536, "80", 8.0, True],
@@ -162,11 +217,13 @@ def registration(rng: random.Random) -> bytes:
     return rng.choice([text] * 3 * len(broken) + broken)
 
 
+@for_whom
 def test_registrations_are_answered_as_the_route_does(
     lane: HeartbeatLane,
     routes: ASGIApp,
     repo: AgentRegistryRepository,
     make_record: Callable[..., AgentRecord],
+    whom: str,
 ) -> None:
     """The same status, headers and bytes, for good bodies and bad, new and known."""
     rng = random.Random(20261122)  # noqa: S311 - a seed, so that a failure repeats
@@ -183,23 +240,27 @@ def test_registrations_are_answered_as_the_route_does(
                 (b"content-length", rng.choice([length] * 9 + [b"70000", b"", b"x"])),
             ]
             headers = headers[: rng.choice([2, 2, 2, 2, 2, 1, 0])]
-            scope = make_scope("/agents/register", headers=headers)
-            known = rng.random() < 0.5
+            if rng.random() < 0.1:  # a header twice: the first counts
+                headers.insert(rng.choice([0, len(headers)]), rng.choice(TWICE))
+            headers += rng.choice(CREDENTIALS)
+            root_path = rng.choice(ROOT_PATHS)
+            scope = make_scope("/agents/register", headers=headers, root_path=root_path)
+            known = OWNED | ({"a": ""} if rng.random() < 0.5 else {})
+            named = [one for one in REGISTERED if one.encode() in body]
             answers = []
             for app in (lane, routes):
-                repo.delete("a")
-                if known:
-                    repo.add(make_record("a"))
-                answers.append(await ask(app, scope, body))
-                for agent_id in ("b", "a" * 255):
+                for agent_id in named:
                     repo.delete(agent_id)
+                    if agent_id in known:
+                        repo.add(make_record(agent_id, owner=known[agent_id]))
+                answers.append(await ask(app, scope, body))
             assert answers[0] == answers[1], (headers, body)
             statuses.add(answers[0].status)
 
     with freeze_time("2026-03-01T12:00:00Z", real_asyncio=True):
         asyncio.run(compare())
 
-    assert statuses >= {200, 201, 400, 413, 415, 422}
+    assert statuses >= {200, 201, 400, 413, 415, 422} | KEPT_OUT[whom]
 
 
 @pytest.mark.parametrize("path", ["/agents/a/heartbeat", "/agents/register"])

@@ -1,7 +1,8 @@
+import subprocess
 from pathlib import Path
 
-from bench.report import lines, number
-from bench.results import Results
+from bench.report import lines, number, with_table
+from bench.results import Results, commit_of
 from bench.targets import TARGETS
 
 
@@ -49,6 +50,47 @@ def test_results_of_a_run_are_saved_as_they_were_collected(tmp_path: Path) -> No
     assert (loaded.commit, loaded.full) == (results.commit, True)
     assert set(loaded.machine) == {"cpu", "cores", "kernel", "filesystem"}
     assert {"python", "sqlite", "uvicorn"} <= set(loaded.versions)
+
+
+def test_a_document_has_the_table_between_its_markers(results: Results) -> None:
+    """What stood there is gone, the rest stays, and so does the other run's table."""
+    document = (
+        "# P\n<!-- bench -->\nold\n<!-- /bench -->\nmiddle\n"
+        "<!-- bench-full -->\nkept\n<!-- /bench-full -->\nend\n"
+    )
+
+    written = with_table(document, results)
+
+    assert "old\n" not in written
+    assert written.startswith("# P\n<!-- bench -->\n```text\nwhat ")
+    assert written.endswith(
+        "```\n<!-- /bench -->\nmiddle\n"
+        "<!-- bench-full -->\nkept\n<!-- /bench-full -->\nend\n"
+    )
+    assert with_table(written, results) == written
+    assert with_table("no markers", results) == "no markers"
+
+
+def test_a_commit_says_whether_what_is_measured_was_changed(tmp_path: Path) -> None:
+    """Results that an earlier run wrote are no change."""
+
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=N", "-c", "user.email=n@example.org"]
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True)  # noqa: S607
+
+    for name in ("store/a.py", "bench/b.py", "bench/results/c.json", "docs/d.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("before")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message=all")
+    told = []
+    for name in ("docs/d.md", "bench/results/c.json", "bench/b.py"):
+        (tmp_path / name).write_text("after")
+        told.append(commit_of(tmp_path))
+
+    assert told == [told[0], told[0], f"{told[0]} with uncommitted changes"]
+    assert len(told[0]) == 12
 
 
 def test_figures_show_three_digits_that_count() -> None:

@@ -267,7 +267,7 @@ class TestHanging:
         health = sweep.health()
         assert (health.runs, health.failures) == (1, 1)
         assert health.last_error == "SweepHung"
-        assert "not done within 0.01 s" in caplog.text
+        assert "removed nobody within 0.01 s" in caplog.text
 
     def test_the_next_run_takes_over(
         self,
@@ -299,6 +299,76 @@ class TestHanging:
         assert sweep.stuck
         assert sweep.health().overdue
         assert sweep.health().last_error == "SweepStuck"
+
+
+class CreepingRepository(SqliteAgentRegistryRepository):
+    """A repository whose sweeps find one more agent to remove until they are let go."""
+
+    def __init__(self, storage: Storage, dead: AgentRecord) -> None:
+        super().__init__(storage.database)  # type: ignore[arg-type] # SQLite's own
+        self.let_go = threading.Event()
+        self._dead = dead
+
+    def delete_expired(self) -> int:
+        """Remove one after the other."""
+        removed = 0
+        while not self.let_go.is_set():
+            self.add(self._dead)
+            removed += super().delete_expired()
+        return removed
+
+
+class TestLong:
+    """A sweep that takes long, and removes, is healthy."""
+
+    @pytest.fixture
+    def creeping(
+        self, storage: Storage, make_record: Callable[..., AgentRecord]
+    ) -> Iterator[CreepingRepository]:
+        """Return a repository whose sweeps last until the test is over."""
+        dead = make_record("dead", last_heartbeat=datetime(2026, 1, 1, tzinfo=UTC))
+        creeping = CreepingRepository(storage, dead)
+        yield creeping
+        creeping.let_go.set()
+
+    @pytest.fixture
+    def sweep(self, creeping: CreepingRepository, stopwatch: Stopwatch) -> ExpirySweep:
+        """Return a sweep of it, with time to remove some before it would hang."""
+        return ExpirySweep(
+            creeping,
+            interval_seconds=INTERVAL,
+            deadline_seconds=0.5,
+            monotonic=stopwatch,
+        )
+
+    def test_a_long_sweep_that_removes_is_awaited(
+        self, sweep: ExpirySweep, creeping: CreepingRepository, stopwatch: Stopwatch
+    ) -> None:
+        """No second one begins beside it, nothing failed, and nothing is overdue."""
+        for _ in range(4):
+            stopwatch.seconds += INTERVAL
+            sweep.run()
+
+        running = [one for one in threading.enumerate() if one.name == "sweep"]
+        health = sweep.health()
+        assert len(running) == 1
+        assert (health.runs, health.failures, health.overdue) == (1, 0, False)
+        assert not sweep.stuck
+
+    def test_a_long_sweep_counts_when_it_is_done(
+        self, sweep: ExpirySweep, creeping: CreepingRepository, stopwatch: Stopwatch
+    ) -> None:
+        """With all that it removed; the next run begins a new one."""
+        sweep.run()
+        creeping.let_go.set()
+
+        sweep.run()
+
+        removed = sweep.health().removed
+        sweep.run()
+        assert removed > 1
+        assert sweep.health().runs == 2
+        assert sweep.health().removed == 0
 
 
 @pytest.fixture

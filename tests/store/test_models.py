@@ -8,7 +8,7 @@ import pytest
 from freezegun import freeze_time
 
 from store import AgentRecord
-from store.models import from_micros, to_micros
+from store.models import from_micros, from_row, to_micros, to_row
 
 MakeRecord = Callable[..., AgentRecord]
 
@@ -106,6 +106,17 @@ def test_a_record_is_dead_at_its_deadline(
         assert record.is_alive(now) is alive
     with freeze_time(now):
         assert record.is_alive() is alive
+
+
+def test_a_record_survives_its_row(make_record: MakeRecord) -> None:
+    """The row is of what SQLite stores; the record of it is whole."""
+    record = make_record(metadata={"a": [1]}, last_heartbeat=NOON, owner="billing")
+
+    row = to_row(record)
+
+    assert {type(value) for value in row} == {int, str}
+    assert from_row(row).__data__ == record.__data__
+    assert from_row(row).has_beaten is False
 
 
 def test_the_model_is_bound_to_no_database() -> None:

@@ -140,6 +140,7 @@ instants = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=zo
             "registered_at": instants,
             "expires_at": instants,
             "rearms": st.integers(0, 3),
+            "owner": texts,
         }
     )
 )

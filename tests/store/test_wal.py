@@ -7,16 +7,46 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from peewee import SqliteDatabase
 
 from store import AgentRecord, Storage, StoreUnavailable, create_storage_backend
 from store.readers import Readers
+from store.room import Room
 from store.sqlite import SqliteAgentRegistryRepository
-from store.wal import may_lose_commits
+from store.wal import WriteAheadLog, may_lose_commits
 
 LIMIT = 1024 * 1024
 AGENTS = 400
 #: What the transaction that crosses the limit may add.
 SLACK = 2
+
+
+class CheckpointsThatWork:
+    """A processor clock that moves by each checkpoint, as its rows cost.
+
+    Args:
+        database: the connection whose checkpoints are noticed.
+        seconds_a_row: what each row that was changed since the last one costs.
+    """
+
+    def __init__(self, database: SqliteDatabase, seconds_a_row: float) -> None:
+        self.rows_between: list[int] = []
+        self._connection = database.connection()
+        self._connection.set_trace_callback(self._notice)
+        self._seconds_a_row = seconds_a_row
+        self._seconds = 0.0
+        self._rows = 0
+
+    def worked(self) -> float:
+        """Return the seconds used."""
+        return self._seconds
+
+    def _notice(self, statement: str) -> None:
+        if "wal_checkpoint" in statement:
+            rows = self._connection.total_changes
+            self.rows_between.append(rows - self._rows)
+            self._seconds += self.rows_between[-1] * self._seconds_a_row
+            self._rows = rows
 
 
 @pytest.fixture
@@ -114,6 +144,35 @@ def test_a_checkpoint_that_fails_loses_nothing(
     assert grown > LIMIT
     assert shrunk < LIMIT * SLACK
     assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize(
+    ("seconds_a_row", "rows_between"), [(1e-6, 500), (4e-5, 150), (1.0, 50)]
+)
+def test_checkpoints_hold_the_writer_for_six_milliseconds(
+    tmp_path: Path, seconds_a_row: float, rows_between: int
+) -> None:
+    """The dearer a row is to copy, the fewer of them; within bounds."""
+    database = SqliteDatabase(
+        str(tmp_path / "wal.db"),
+        pragmas={"journal_mode": "wal", "wal_autocheckpoint": 0, "synchronous": 0},
+    )
+    database.execute_sql("CREATE TABLE rows (text TEXT)")
+    checkpoints = CheckpointsThatWork(database, seconds_a_row)
+    log = WriteAheadLog(
+        database,
+        Readers(database, 0),
+        Room(tmp_path / "wal.db", 0),
+        limit_bytes=1_000 * LIMIT,
+        worked=checkpoints.worked,
+    )
+
+    for _ in range(4_000):
+        database.execute_sql("INSERT INTO rows VALUES ('x')")
+        log.tend()
+    database.close()
+
+    assert checkpoints.rows_between[-1] == pytest.approx(rows_between, abs=1)
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_a_full_disk_undoes_the_whole_transaction(
 
 
 def test_lanes_go_in_their_order(writer: Writer, held: Held) -> None:
-    """Beats first, then changes, then a sweep; maintenance after the commit."""
+    """Beats first, then changes, bulk and a sweep; maintenance after the commit."""
     order: list[str] = []
 
     with held():
@@ -227,28 +227,60 @@ def test_lanes_go_in_their_order(writer: Writer, held: Held) -> None:
         future.result()
 
     assert order == [
-        *("HEARTBEAT", "HEARTBEAT", "CHANGE", "CHANGE", "SWEEP", "MAINTENANCE"),
-        *("SWEEP", "MAINTENANCE"),
+        *("HEARTBEAT", "HEARTBEAT", "CHANGE", "CHANGE", "BULK", "SWEEP", "MAINTENANCE"),
+        *("BULK", "SWEEP", "MAINTENANCE"),
     ]
 
 
-def test_a_beat_overtakes_the_sweep_chunks_that_wait(
-    writer: Writer, held: Held
+@pytest.mark.parametrize("lanes", [[Lane.SWEEP], [Lane.BULK], [Lane.BULK, Lane.SWEEP]])
+def test_a_beat_overtakes_what_is_long(
+    writer: Writer, held: Held, lanes: list[Lane]
 ) -> None:
-    """Each transaction carries one chunk, so a beat waits for one at most."""
+    """Chunks of a sweep and bulk beats go one by one: a beat waits for one at most."""
     order: list[str] = []
 
-    def chunk() -> None:
+    def work_long() -> None:
         if not order:
             writer.submit(Lane.HEARTBEAT, lambda: order.append("beat"))
-        order.append("chunk")
+        order.append("long")
 
     with held():
-        chunks = [writer.submit(Lane.SWEEP, chunk) for _ in range(3)]
-    for future in chunks:
+        waiting = [writer.submit(lane, work_long) for lane in lanes * 3]
+    for future in waiting:
         future.result()
 
-    assert order == ["chunk", "beat", "chunk", "chunk"]
+    assert order == ["long", "beat"] + ["long"] * (3 * len(lanes) - 1)
+
+
+@pytest.mark.parametrize("lane", [Lane.SWEEP, Lane.BULK])
+def test_a_beat_is_answered_before_what_is_long_begins(
+    writer: Writer, held: Held, lane: Lane
+) -> None:
+    """It shares no transaction with it, although both waited."""
+    answered: list[bool] = []
+    with held():
+        beat = writer.submit(Lane.HEARTBEAT, lambda: None)
+        long = writer.submit(lane, lambda: answered.append(beat.done()))
+
+    long.result()
+
+    assert answered == [True]
+
+
+def test_a_beat_goes_between_what_is_long_and_the_checkpoint(
+    database: SqliteDatabase,
+) -> None:
+    """Who comes during a chunk does not wait for both."""
+    order: list[str] = []
+    writer = Writer(database, tend=lambda: order.append("checkpoint"))
+
+    def chunk() -> None:
+        writer.submit(Lane.HEARTBEAT, lambda: order.append("beat"))
+
+    writer.submit(Lane.SWEEP, chunk).result()
+    writer.close()
+
+    assert order == ["beat", "checkpoint"]
 
 
 def test_a_cancelled_job_is_skipped(
