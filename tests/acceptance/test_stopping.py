@@ -155,4 +155,4 @@ def test_a_stop_right_behind_a_hangup_is_heard(
         daemon = start_daemon()
         daemon.process.send_signal(signal.SIGHUP)
 
-        assert daemon.stop(signal.SIGTERM, seconds=10) == 0
+        assert daemon.stop(signal.SIGTERM, seconds=30) == 0
