@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
-.PHONY: run test lint guard check bench bench-full torture audit lock clean
+.PHONY: run test coverage lint guard check bench bench-full torture audit lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run-ready
 	exec $(BIN)/agent-registryd
 
 test: $(VENV)/.test-ready
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(PYTEST)
+
+# The same with branch coverage, which doubles what the tests compute.
+coverage: $(VENV)/.test-ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(PYTEST)
 
 lint: $(VENV)/.test-ready

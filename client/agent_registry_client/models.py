@@ -110,6 +110,8 @@ class LeaseTimeHealth:
     #: None while it runs.
     stands_still_at: datetime | None
     cause: str | None
+    #: Whether it has stood still for half a minute.
+    overdue: bool
     #: How often leases were given their TTL anew since the start, by cause.
     rearms: Mapping[str, int] = field(hash=False)
 
