@@ -18,7 +18,7 @@ from fastapi.responses import Response
 from starlette.types import Scope
 
 from api.body import StrictRoute
-from api.errors import ProblemError
+from api.errors import ProblemError, forbidden
 
 
 class Role(StrEnum):
@@ -198,11 +198,6 @@ def _address(scope: Scope) -> str:
     address: str = (scope.get("client") or ("",))[0]
     # A proxy that is believed tells of others in a header, which may be anything.
     return address if address.isascii() and address.isprintable() else "?"
-
-
-def forbidden() -> ProblemError:
-    """Return the problem of a known caller who may not do this."""
-    return ProblemError(403, "forbidden")
 
 
 def _unauthenticated() -> ProblemError:

@@ -140,6 +140,11 @@ def agent_not_found() -> ProblemError:
     return ProblemError(404, "agent_not_found")
 
 
+def forbidden() -> ProblemError:
+    """Return the problem of a known caller who may not do this."""
+    return ProblemError(403, "forbidden")
+
+
 def problem_response(
     problem: ProblemError, extensions: Mapping[str, Any] | None = None
 ) -> Response:
@@ -177,7 +182,7 @@ def _problem_of(error: StoreError) -> ProblemError:
     if isinstance(error, AgentNotFound):
         return agent_not_found()
     if isinstance(error, NotOwner):
-        return ProblemError(403, "forbidden")
+        return forbidden()
     if isinstance(error, QuotaExceeded):
         return ProblemError(
             429,
