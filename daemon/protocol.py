@@ -16,6 +16,7 @@ from api.errors import ProblemError, problem_response
 from api.metrics import ClosingCause
 from daemon.connections import Connections
 from daemon.head import HeadCheck, broken, plain_head
+from daemon.reply import Reply
 from daemon.tls import client_names
 
 
@@ -57,12 +58,14 @@ class RegistryProtocol(HttpToolsProtocol):
         self._again = False
         #: Bytes since the head began, or since the last that belonged to a body.
         self._overhead = 0
+        self._reply: Reply
         #: Why nothing is read any more.
         self._refusal: ProblemError | None = None
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvicorn's
         """Be admitted; somebody else may have to go for it."""
         super().connection_made(transport)
+        self._reply = Reply(transport)
         self.peer = self.client[0] if self.client else ""
         names = tuple(client_names(transport.get_extra_info("peercert")))
         self._tls = {"tls": {"client_names": names}}
@@ -170,10 +173,13 @@ class RegistryProtocol(HttpToolsProtocol):
 
     def _ask(self) -> None:
         self._asked = True
+        self._reply.expects_head = True
+        self.cycle.transport = self._reply
         super()._start_asgi_task(self.cycle, self.app)
 
     def on_response_complete(self) -> None:
         """Rest until the next request, if there may be one."""
+        self._reply.flush()
         self._asked = False
         self.server_state.total_requests += 1
         if self.transport.is_closing():

@@ -23,7 +23,7 @@ class Wire(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__({"peername": ("10.0.0.7", 1), "sockname": ("10.0.0.1", 80)})
-        self.written = b""
+        self.packets: list[bytes] = []
         self.unread = 0
         self.ended = ""
         self.paused = False
@@ -31,7 +31,7 @@ class Wire(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take it."""
         assert not self.ended
-        self.written += bytes(data)
+        self.packets.append(bytes(data))
 
     def is_closing(self) -> bool:
         """Tell whether it was closed."""
@@ -58,6 +58,11 @@ class Wire(asyncio.Transport):
         self.paused = False
 
     @property
+    def written(self) -> bytes:
+        """Return all that was written."""
+        return b"".join(self.packets)
+
+    @property
     def statuses(self) -> list[int]:
         """Return the statuses of what was answered."""
         return [int(n) for n in re.findall(rb"HTTP/1\.1 (\d+) ", self.written)]
@@ -69,6 +74,8 @@ class Client:
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
         self.seen: list[tuple[str, list[Any], bytes]] = []
         self.called = 0
+        self.body = b"ok"
+        self.failing = False
         self.answers = asyncio.Event()
         self.answers.set()
         self.now = 1_000.0
@@ -103,9 +110,12 @@ class Client:
             body, more = body + message["body"], message["more_body"]
         self.seen.append((scope["path"], scope["headers"], body))
         await self.answers.wait()
-        head = {"status": 200, "headers": [(b"content-length", b"2")]}
+        length = b"%d" % len(self.body)
+        head = {"status": 200, "headers": [(b"content-length", length)]}
         await send({"type": "http.response.start"} | head)
-        await send({"type": "http.response.body", "body": b"ok"})
+        if self.failing:
+            raise RuntimeError("on purpose")
+        await send({"type": "http.response.body", "body": self.body})
 
     def send(self, *parts: bytes) -> None:
         """Send what comes in these parts, and let the loop turn."""
@@ -349,6 +359,51 @@ def test_who_asks_before_sending_is_told_to_go_on(client: Client) -> None:
 
     assert told == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert client.wire.statuses == [100, 200]
+
+
+@pytest.mark.parametrize("body", [b"ok", b"", b"HTTP/1.1 100 Continue", b"x" * 9_999])
+def test_an_answer_leaves_in_one_packet(client: Client, body: bytes) -> None:
+    """Its head waits for its body."""
+    client.body = body
+
+    client.send(GET + b"\r\n")
+
+    (packet,) = client.wire.packets
+    assert packet.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert packet.endswith(b"\r\n\r\n" + body)
+
+
+def test_a_large_answer_is_not_copied_to_leave_with_its_head(client: Client) -> None:
+    """Its head goes before it."""
+    client.body = b"x" * 99_999
+
+    client.send(GET + b"\r\n")
+
+    head, body = client.wire.packets
+    assert head.endswith(b"content-length: 99999\r\n\r\n")
+    assert body == client.body
+
+
+def test_a_head_without_a_body_leaves_alone(client: Client) -> None:
+    """HEAD, of which the body is not sent, and then another request."""
+    client.send(b"HEAD /one HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    alone = client.wire.written
+
+    client.send(GET + b"\r\n")
+
+    assert alone.endswith(b"content-length: 2\r\n\r\n")
+    assert client.wire.statuses == [200, 200]
+    assert client.wire.written.endswith(b"\r\n\r\nok")
+
+
+def test_an_answer_that_breaks_off_shows_its_head(client: Client) -> None:
+    """And that it is not whole."""
+    client.failing = True
+
+    client.send(GET + b"\r\n")
+
+    assert client.wire.statuses == [200]
+    assert client.wire.ended == "closed"
 
 
 @pytest.mark.parametrize("behind", [GET + b"\r\n", GET[:9], b"\0", POST[:9] + GET])
