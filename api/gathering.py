@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 Item = TypeVar("Item")
@@ -49,13 +49,6 @@ class Backlog:
         return self.now() - min(since) if since else 0.0
 
 
-class _Call(NamedTuple, Generic[Item, Answer]):
-    item: Item
-    answered: "asyncio.Future[Answer]"
-    #: When it was gathered.
-    since: float
-
-
 class Gatherer(Generic[Item, Written, Answer]):
     """Hands items to the store in batches, for the calls of one application.
 
@@ -75,10 +68,7 @@ class Gatherer(Generic[Item, Written, Answer]):
         self._start = start
         self._answers = answers
         self._backlog = backlog or Backlog()
-        # One loop serves a daemon; tests may bring a loop for every request.
-        self._batches: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, _Batches[Item, Written, Answer]
-        ] = WeakKeyDictionary()
+        self._batches: _Batches[Item, Written, Answer] | None = None
 
     def join(self, item: Item) -> "asyncio.Future[Answer]":
         """Let `item` be written with the next batch; await its own answer.
@@ -86,10 +76,11 @@ class Gatherer(Generic[Item, Written, Answer]):
         The future raises what `start` or its job raises, as all of its batch do.
         """
         loop = asyncio.get_running_loop()
-        batches = self._batches.get(loop)
-        if batches is None:
+        batches = self._batches
+        # One loop serves a daemon; tests may bring a loop for every request.
+        if batches is None or batches.loop is not loop:
             batches = _Batches(self._start, self._answers, self._backlog, loop)
-            self._batches[loop] = batches
+            self._batches = batches
         return batches.join(item)
 
 
@@ -106,36 +97,41 @@ class _Batches(Generic[Item, Written, Answer]):
         self._start = start
         self._answers = answers
         self._backlog = backlog
-        self._loop = loop
-        self._forming: list[_Call[Item, Answer]] = []
+        self.loop = loop
+        #: Each with whom it answers, and when it was gathered.
+        self._forming: list[tuple[Item, asyncio.Future[Answer], float]] = []
         self._busy = False
 
     def join(self, item: Item) -> "asyncio.Future[Answer]":
-        answered: asyncio.Future[Answer] = self._loop.create_future()
-        self._forming.append(_Call(item, answered, self._backlog.now()))
+        answered: asyncio.Future[Answer] = self.loop.create_future()
+        self._forming.append((item, answered, self._backlog.now()))
         if not self._busy:
             self._busy = True
-            self._backlog.since(self, self._forming[0].since)
-            self._write_after(turns=_TURNS)
+            self._write_soon()
         return answered
+
+    def _write_soon(self) -> None:
+        _, _, since = self._forming[0]
+        self._backlog.since(self, since)
+        self._write_after(turns=_TURNS)
 
     def _write_after(self, turns: int) -> None:
         if turns:
-            self._loop.call_soon(self._write_after, turns - 1)
+            self.loop.call_soon(self._write_after, turns - 1)
         else:
             self._write()
 
     def _write(self) -> None:
         batch, self._forming = self._forming[:MOST], self._forming[MOST:]
-        items = [call.item for call in batch]
-        waiting = [call.answered for call in batch]
+        items = [item for item, _, _ in batch]
+        waiting = [answered for _, answered, _ in batch]
         try:
             written = self._start(items)
         except Exception as error:  # noqa: BLE001 - each caller gets it
             written = Future()
             written.set_exception(error)
         written.add_done_callback(
-            lambda done: self._loop.call_soon_threadsafe(
+            lambda done: self.loop.call_soon_threadsafe(
                 self._answer, items, waiting, done
             )
         )
@@ -147,8 +143,7 @@ class _Batches(Generic[Item, Written, Answer]):
         written: "Future[Written]",
     ) -> None:
         if self._forming:
-            self._backlog.since(self, self._forming[0].since)
-            self._write_after(turns=_TURNS)
+            self._write_soon()
         else:
             self._backlog.since(self, None)
             self._busy = False
