@@ -103,7 +103,8 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
     try:
         text = body.decode("utf-8")
         parsed = _DECODER.decode(text)
-        _check_depth(parsed, left=MAX_METADATA_DEPTH + 1)
+        if body.count(b"{") + body.count(b"[") > _DEEPEST:  # few can nest so deep
+            _check_depth(parsed, left=_DEEPEST)
         if "\\u" in text:  # only an escape can spell what UTF-8 and JSON forbid
             _check_text(parsed)
     except UnicodeDecodeError:
@@ -114,6 +115,10 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
     except RecursionError:
         raise _too_deep() from None
     return parsed
+
+
+#: Metadata is itself within an object.
+_DEEPEST = MAX_METADATA_DEPTH + 1
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def check_name(name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=1024)  # one machine hosts many agents
 def check_host(host: str) -> str:
     """Return a DNS name or an IP literal.
 

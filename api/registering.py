@@ -23,6 +23,8 @@ from store import (
     StoreError,
 )
 
+_INSTANTS = ("last_heartbeat", "registered_at", "expires_at")
+
 
 class Registrar:
     """Registers agents in `repo`, with TTLs within `ttl`.
@@ -89,12 +91,7 @@ class Registrar:
         least, most = self._ttl.min_seconds, self._ttl.max_seconds
         if not least <= ttl_seconds <= most:
             raise invalid("ttl_seconds", f"must be from {least} to {most}")
-        return AgentRecord(
-            agent_id=registration.agent_id,
-            agent_name=registration.agent_name,
-            host=registration.host,
-            port=registration.port,
-            ttl_seconds=ttl_seconds,
-            metadata=registration.metadata,
-            owner=owner,
-        )
+        # The store dates it as it writes it.
+        undated = dict.fromkeys(_INSTANTS, self._repo.now())
+        described = vars(registration) | {"ttl_seconds": ttl_seconds}
+        return AgentRecord.of(described | undated | {"rearms": 0, "owner": owner})

@@ -1,5 +1,6 @@
 """`agent-registryd`: the command that serves, and the others beside it."""
 
+import gc
 import importlib.metadata
 import json
 import os
@@ -97,9 +98,20 @@ def _serve(config: Config) -> None:
         signal.signal(signal_number, lambda _number, _frame: daemon.finish())
     signal.signal(signal.SIGHUP, lambda _number, _frame: daemon.reload())
     daemon.start()
+    _keep_what_is_there()
     daemon.wait()
     if not daemon.stop():
         raise typer.Exit(FAILED)
+
+
+def _keep_what_is_there() -> None:
+    """Let the garbage collector look no more through what lives as long as we do.
+
+    A full collection took 50 ms, every second under registrations, for which no beat
+    was heard: nearly all of it on what the imports made.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _print(config: Config) -> None:
