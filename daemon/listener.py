@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from api.metrics import ClosingCause
 from daemon.connections import Connections, Limits, most_connections
+from daemon.handshakes import TlsServer
 from daemon.head import HeadCheck, Trust
 from daemon.protocol import RegistryProtocol
 from daemon.tls import HSTS
@@ -75,25 +76,21 @@ class _Server(uvicorn.Server):
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # As uvicorn does it with sockets that it is given, but for the handshake,
-        # which could otherwise be held half-done for a minute.
-        loop = asyncio.get_running_loop()
-        tls = self.config.ssl
-        seconds = self._connections.limits.request_seconds if tls else None
-        self.servers = [
-            await loop.create_server(
-                self._make_protocol,
-                sock=bound,
-                ssl=tls,
-                ssl_handshake_timeout=seconds,
-                backlog=self.config.backlog,
-            )
-            for bound in sockets or []
-        ]
+        # As uvicorn does it with sockets that it is given, but for TLS.
+        self.servers = [await self._serve_on(bound) for bound in sockets or []]
         self.started = True
-        self.loop = loop
-        self._connections.start(loop)
+        self.loop = asyncio.get_running_loop()
+        self._connections.start(self.loop)
         self._serving.set()
+
+    async def _serve_on(self, bound: socket.socket) -> Any:  # noqa: ANN401 - a server
+        if self.config.ssl is not None:
+            return TlsServer(
+                bound, self.config.ssl, self._make_protocol, self._connections
+            )
+        return await asyncio.get_running_loop().create_server(
+            self._make_protocol, sock=bound, backlog=self.config.backlog
+        )
 
     def _make_protocol(self) -> asyncio.Protocol:
         make: Any = self.config.http_protocol_class

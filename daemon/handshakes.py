@@ -1,0 +1,100 @@
+"""TLS handshakes, which count as what any connection owes until it is whole.
+
+An event loop tells of a TLS connection only once its handshake is done: half-done
+ones, which cost a client nothing, could take every descriptor unseen.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from daemon.connections import Connections
+
+#: Where nobody can be accepted, as without a descriptor, that is tried again.
+_RETRY_SECONDS = 0.1
+
+
+class TlsServer:
+    """Accepts connections, and leads each through its handshake.
+
+    It has of asyncio's servers what uvicorn asks of them.
+
+    Args:
+        bound: the listening socket; it stays the caller's to close.
+        tls: what to serve with.
+        make_protocol: makes what speaks on each connection from then on.
+        connections: has a handshake given up that is late, or one of too many.
+    """
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        tls: ssl.SSLContext,
+        make_protocol: Callable[[], asyncio.Protocol],
+        connections: Connections,
+    ) -> None:
+        self._tls = tls
+        self._make_protocol = make_protocol
+        self._connections = connections
+        self._handshakes: set[asyncio.Task[None]] = set()
+        bound.settimeout(0)
+        self._accepting = asyncio.create_task(self._accept(bound))
+
+    def close(self) -> None:
+        """Accept nobody any more."""
+        self._accepting.cancel()
+
+    async def wait_closed(self) -> None:
+        """Give up the handshakes that are half-done: nothing was asked by then."""
+        for handshake in self._handshakes:
+            handshake.cancel()
+        await asyncio.wait([self._accepting, *self._handshakes])
+
+    async def _accept(self, bound: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(bound)
+            except OSError:
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            handshake = loop.create_task(self._shake_hands(accepted, address))
+            self._handshakes.add(handshake)
+            handshake.add_done_callback(self._handshakes.discard)
+
+    async def _shake_hands(self, accepted: socket.socket, address: Any) -> None:  # noqa: ANN401 - of any family
+        handshake = _Handshake(accepted, peer=address[0] if address else "")
+        self._connections.opened(handshake)
+        loop = asyncio.get_running_loop()
+        try:
+            # What fails is the client's doing, and is not told: it could fill the log.
+            with suppress(OSError):
+                await loop.connect_accepted_socket(
+                    self._make_protocol, accepted, ssl=self._tls
+                )
+        finally:
+            self._connections.lost(handshake)
+
+
+class _Handshake:
+    """A connection before its handshake is done."""
+
+    def __init__(self, accepted: socket.socket, peer: str) -> None:
+        self._accepted = accepted
+        self.peer = peer
+
+    def expire(self) -> None:
+        """Give up: no more time."""
+        self.abort()
+
+    def close_idle(self) -> None:
+        """Give up; it is never at rest."""
+        self.abort()
+
+    def abort(self) -> None:
+        """Hang up, which ends the handshake as a client's going would."""
+        with suppress(OSError):
+            self._accepted.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,154 @@
+"""TLS handshakes that are not finished, of which a client can hold thousands."""
+
+import contextlib
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from fastapi import FastAPI
+
+from api.metrics import ClosingCause
+from daemon.connections import Limits
+from daemon.head import Trust
+from daemon.listener import HttpListener, bind
+from daemon.tls import ReloadableContext, TlsFiles
+
+#: The beginning of a client's first record, of which the rest never comes.
+HALF = b"\x16\x03\x01\x02\x00\x01"
+
+
+class Served:
+    """A listener with TLS, and what was closed on it."""
+
+    def __init__(self, limits: Limits) -> None:
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        issued.cert_chain_pems[0].write_to_path("cert.pem")
+        issued.private_key_pem.write_to_path("key.pem")
+        Path("key.pem").chmod(0o600)
+        self.client = ssl.create_default_context()
+        authority.configure_trust(self.client)
+        self.closed: list[ClosingCause] = []
+        self.bound = bind("127.0.0.1", 0)
+        app = FastAPI()
+        app.add_api_route("/well", lambda: "well")
+        self.listener = HttpListener(
+            app,
+            self.bound,
+            limits=limits,
+            trust=Trust(),
+            tls=ReloadableContext(TlsFiles(Path("cert.pem"), Path("key.pem"))),
+            closed=self.closed.append,
+            on_death=lambda: None,
+        )
+        self.listener.start()
+
+    def connect(self) -> socket.socket:
+        """Open a connection, and no more."""
+        return socket.create_connection(self.bound.getsockname(), timeout=10)
+
+    def half(self) -> socket.socket:
+        """Begin a handshake."""
+        connected = self.connect()
+        connected.sendall(HALF)
+        return connected
+
+    def ask(self) -> bytes:
+        """Make a call as a client that knows what it does."""
+        asking = http.client.HTTPSConnection(
+            *self.bound.getsockname(), timeout=10, context=self.client
+        )
+        with contextlib.closing(asking):
+            asking.request("GET", "/well")
+            return asking.getresponse().read()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    """Return what serves with limits over the defaults."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(**limits: float) -> Served:
+            given = {"request_seconds": 30, "drain_seconds": 1} | limits
+            served = Served(Limits(**given))  # type: ignore[arg-type]
+            stack.callback(served.bound.close)
+            stack.callback(served.listener.stop)
+            return served
+
+        yield serve
+
+
+def _ended(connected: socket.socket) -> bool:
+    """Tell whether the other end hung up; wait for it."""
+    with contextlib.suppress(ConnectionResetError):
+        return connected.recv(1) == b""
+    return True
+
+
+@pytest.mark.parametrize(
+    "limit", ["unfinished_requests", "unfinished_requests_per_peer"]
+)
+@pytest.mark.parametrize("begin", [Served.connect, Served.half])
+def test_the_oldest_handshake_makes_room_for_who_comes(
+    serve: Callable[..., Served], limit: str, begin: Callable[[Served], socket.socket]
+) -> None:
+    """Whether or not it began; whoever is quick is served among any crowd."""
+    served = serve(**{limit: 5})
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(begin(served)) for _ in range(9)]
+
+        answer = served.ask()
+
+        assert answer == b'"well"'
+        assert all(map(_ended, crowd[:5]))
+        assert set(served.closed) == {ClosingCause.CROWDED}
+        crowd[-1].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            crowd[-1].recv(1)
+
+
+def test_a_handshake_that_fails_leaves_nothing_behind(
+    serve: Callable[..., Served],
+) -> None:
+    """Whatever was sent, and by whoever goes away in the middle of it."""
+    served = serve(unfinished_requests=5)
+    for _ in range(20):
+        with served.connect() as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\nHost: r\r\n\r\n")
+            assert _ended(plain)
+        served.half().close()
+
+    answer = served.ask()
+
+    assert answer == b'"well"'
+    assert served.closed == []
+
+
+def test_a_handshake_that_is_late_is_given_up(serve: Callable[..., Served]) -> None:
+    """At the end of the time that a request has, and counted as one."""
+    served = serve(request_seconds=0.2)
+
+    with served.connect() as silent, served.half() as half:
+        assert _ended(silent)
+        assert _ended(half)
+
+    assert set(served.closed) == {ClosingCause.LATE}
+
+
+def test_a_stop_does_not_wait_for_handshakes(serve: Callable[..., Served]) -> None:
+    """Nobody has asked anything on them."""
+    served = serve()
+    with served.connect() as silent, served.half() as half:
+        served.ask()
+        began = time.monotonic()
+
+        served.listener.stop()
+
+        assert time.monotonic() - began < 5
+        assert _ended(silent)
+        assert _ended(half)
