@@ -15,6 +15,9 @@ from daemon.connections import Connections
 
 #: Where nobody can be accepted, as without a descriptor, that is tried again.
 _RETRY_SECONDS = 0.1
+#: For a client to answer that a connection is closed, as few at rest do; nobody has to
+#: (RFC 8446, 6.1). With asyncio's 30 s they held up each stop until it hung up on them.
+_FAREWELL_SECONDS = 0.5
 
 
 class TlsServer:
@@ -73,7 +76,10 @@ class TlsServer:
             # What fails is the client's doing, and is not told: it could fill the log.
             with suppress(OSError):
                 await loop.connect_accepted_socket(
-                    self._make_protocol, accepted, ssl=self._tls
+                    self._make_protocol,
+                    accepted,
+                    ssl=self._tls,
+                    ssl_shutdown_timeout=_FAREWELL_SECONDS,
                 )
         finally:
             self._connections.lost(handshake)

@@ -60,12 +60,15 @@ class Served:
 
     def ask(self) -> bytes:
         """Make a call as a client that knows what it does."""
-        asking = http.client.HTTPSConnection(
-            *self.bound.getsockname(), timeout=10, context=self.client
-        )
-        with contextlib.closing(asking):
+        with contextlib.closing(self.asking()) as asking:
             asking.request("GET", "/well")
             return asking.getresponse().read()
+
+    def asking(self) -> http.client.HTTPSConnection:
+        """Return who may ask, more than once."""
+        return http.client.HTTPSConnection(
+            *self.bound.getsockname(), timeout=10, context=self.client
+        )
 
 
 @pytest.fixture
@@ -152,3 +155,16 @@ def test_a_stop_does_not_wait_for_handshakes(serve: Callable[..., Served]) -> No
         assert time.monotonic() - began < 5
         assert _ended(silent)
         assert _ended(half)
+
+
+def test_a_stop_waits_for_no_farewell(serve: Callable[..., Served]) -> None:
+    """A client at rest reads nothing, and so cannot answer that it is closed."""
+    served = serve(drain_seconds=30)
+    with contextlib.closing(served.asking()) as resting:
+        resting.request("GET", "/well")
+        resting.getresponse().read()
+        began = time.monotonic()
+
+        served.listener.stop()
+
+        assert time.monotonic() - began < 10
