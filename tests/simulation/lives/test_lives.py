@@ -315,6 +315,7 @@ def _live_apart(seed: int) -> tuple[int, str]:
     part = {"SIMULATION_SEED": str(seed), "SIMULATION_STEPS": str(PART_STEPS)}
     test = f"{__file__}::{test_no_lease_ends_early_and_none_lasts.__name__}"
     options = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider")
+    options += ("-o", "faulthandler_timeout=0")  # on a busy machine it takes as long
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", test, *options],
         env=os.environ | part,
