@@ -6,10 +6,12 @@ import os
 import re
 import signal
 import ssl
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -222,6 +224,44 @@ def test_a_token_ends_by_itself(start_daemon: Callable[..., Any], token: Issue) 
     seconds_until(200, daemon, "GET", "/agents", expiring)
 
     assert seconds_until(401, daemon, "GET", "/agents", expiring) < 6
+
+
+@pytest.mark.torture
+def test_a_refusal_takes_as_long_whatever_its_reason(
+    start_daemon: Callable[..., Any],
+    token: Issue,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """No token is seen in it to be unknown, nearly right or expired."""
+    right = token("create", *AGENT)
+    issued = ("create", "--principal", "a", "--role", "read", "--expires-in", "1s")
+    refused = {
+        "unknown": "areg_" + "x" * (len(right) - len("areg_")),
+        "nearly right": right[:-1] + ("A" if right[-1] != "A" else "B"),
+        "expired": token(*issued),
+    }
+    daemon = start_daemon(**TOKENS)
+    seconds_until(401, daemon, "GET", "/agents", refused["expired"])
+    took: dict[str, list[float]] = {name: [] for name in refused}
+
+    with closing(http.client.HTTPConnection("127.0.0.1", daemon.port)) as connection:
+        for _ in range(4_000):
+            for name, given in refused.items():
+                began = time.perf_counter()
+                connection.request(
+                    "GET", "/agents", headers={"Authorization": f"Bearer {given}"}
+                )
+                answer = connection.getresponse()
+                answer.read()
+                took[name].append((time.perf_counter() - began) * 1_000_000)
+                assert answer.status == 401
+
+    quartiles = {name: statistics.quantiles(found, n=4) for name, found in took.items()}
+    noise = max(most - least for least, _, most in quartiles.values())
+    medians = {name: median for name, (_, median, _) in quartiles.items()}
+    apart = max(medians.values()) - min(medians.values())
+    record_property("medians apart, in us", f"{apart:.1f} within noise of {noise:.1f}")
+    assert apart <= noise
 
 
 @pytest.mark.parametrize("name", ["credentials.toml", "key.pem"])

@@ -3,9 +3,6 @@
 import hashlib
 import logging
 import os
-import secrets
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -267,47 +264,3 @@ def test_no_repr_tells_a_token_or_its_hash(credentials: FileCredentials) -> None
     assert "valid" not in shown
     assert digest.hexdigest() not in shown
     assert repr(digest.digest()) not in shown
-
-
-@pytest.mark.torture
-def test_a_refusal_takes_as_long_whatever_its_reason(
-    write: Callable[..., Path], record_property: Callable[[str, object], None]
-) -> None:
-    """Medians of unknown, nearly right and expired tokens differ within their noise."""
-    valid = "areg_" + secrets.token_urlsafe(32)
-    expired = "areg_" + secrets.token_urlsafe(32)
-    others = [_entry(secrets.token_urlsafe(32)) for _ in range(1_000)]
-    file = write(
-        "".join(others) + _entry(valid) + _entry(expired, "2026-01-01T00:00:00Z")
-    )
-    credentials = FileCredentials(file)
-    credentials.load()
-    classes = {
-        "unknown": ("areg_" + secrets.token_urlsafe(32)).encode(),
-        "wrong": (valid[:-1] + ("A" if valid[-1] != "A" else "B")).encode(),
-        "expired": expired.encode(),
-    }
-
-    medians = {name: [] for name in classes}
-    for _ in range(200):
-        for name, token in classes.items():
-            medians[name].append(_median_ns(credentials, token))
-
-    middle = {name: statistics.median(found) for name, found in medians.items()}
-    noise = max(
-        statistics.quantiles(found, n=4)[2] - statistics.quantiles(found, n=4)[0]
-        for found in medians.values()
-    )
-    apart = max(middle.values()) - min(middle.values())
-    record_property("nanoseconds", middle)
-    record_property("noise", noise)
-    assert apart <= noise
-
-
-def _median_ns(credentials: FileCredentials, token: bytes) -> float:
-    took = []
-    for _ in range(200):
-        began = time.perf_counter_ns()
-        credentials.of_token(token)
-        took.append(time.perf_counter_ns() - began)
-    return statistics.median(took)
