@@ -32,9 +32,11 @@ class Agent:
                 reader, writer = await asyncio.open_connection(
                     host, port, local_addr=self._source
                 )
-                await self._come_back(reader, writer)
-                writer.close()
-                await writer.wait_closed()
+                try:
+                    await self._come_back(reader, writer)
+                finally:
+                    writer.close()
+                    await writer.wait_closed()
 
     async def _come_back(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
