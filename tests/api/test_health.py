@@ -9,7 +9,9 @@ from freezegun.api import FrozenDateTimeFactory
 from starlette.testclient import TestClient
 
 from api import AgentRegistryServer
+from api.access import Authority
 from api.health import LeaseTimeHealth, SweepHealth
+from api.server import Security
 from store import AgentRegistryRepository, Storage
 from store.clock import utcnow
 
@@ -111,3 +113,29 @@ def test_health_without_a_store_tells_what_it_knows(
     assert problem["uptime_seconds"] >= 0
     assert (problem["sweep"], problem["guard"]) == (None, None)
     assert "agents" not in problem
+
+
+def test_for_a_stranger_nobody_is_counted(
+    store_url: str,
+    storage: Storage,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A whole count takes a reader a fifth of a second, and strangers have no limit."""
+    counts: list[object] = []
+    count = storage.agents.count_by_status
+    monkeypatch.setattr(
+        storage.agents, "count_by_status", lambda: counts.append(None) or count()
+    )
+    server = AgentRegistryServer(
+        store_url, storage.agents, security=Security(authority)
+    )
+    stranger = TestClient(server.create_app())
+
+    well = stranger.get("/health")
+    storage.database.close()
+    unwell = stranger.get("/health")
+
+    assert well.json() == {"status": "ok"}
+    assert (unwell.status_code, unwell.json()["code"]) == (503, "store_unavailable")
+    assert counts == []
