@@ -2,20 +2,19 @@
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Callable
-from concurrent.futures import Future
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from api.gathering import Backlog, Gatherer
-from store import AgentNotFound, AgentRegistryRepository, Lease, NotOwner, Renewal
+from store import (
+    AgentNotFound,
+    AgentRegistryRepository,
+    Lease,
+    NotOwner,
+    OwnedBeat,
+    Renewal,
+)
 
 log = logging.getLogger(__name__)
-
-
-class _OwnedBeat(NamedTuple):
-    agent_id: str
-    owner: str
 
 
 class HeartbeatGatherer:
@@ -40,8 +39,10 @@ class HeartbeatGatherer:
             self._each,
             backlog,
         )
-        self._owned: Gatherer[_OwnedBeat, dict[str, Renewal], Lease] = Gatherer(
-            self._write_owned, self._each_owned, backlog
+        self._owned: Gatherer[OwnedBeat, dict[str, Renewal], Lease] = Gatherer(
+            lambda beats: repo.submit(repo.update_heartbeats_of, beats),
+            self._each_owned,
+            backlog,
         )
 
     def renew(self, agent_id: str, owner: str = "") -> "asyncio.Future[Lease]":
@@ -53,11 +54,11 @@ class HeartbeatGatherer:
             StoreUnavailable: the batch was not stored.
         """
         if owner:
-            return self._owned.join(_OwnedBeat(agent_id, owner))
+            return self._owned.join(OwnedBeat(agent_id, owner))
         return self._gatherer.join(agent_id)
 
     def _each(
-        self, agent_ids: list[str], leases: dict[str, Lease]
+        self, agent_ids: Sequence[str], leases: dict[str, Lease]
     ) -> list[Lease | Exception]:
         """Return what each beat of a batch is answered."""
         unknown = 0
@@ -68,22 +69,15 @@ class HeartbeatGatherer:
             leases.get(agent_id) or AgentNotFound(agent_id) for agent_id in agent_ids
         ]
 
-    def _write_owned(self, beats: list[_OwnedBeat]) -> "Future[dict[str, Renewal]]":
-        """Start one job for all owners: each of them has a statement in it."""
-        ids: defaultdict[str, list[str]] = defaultdict(list)
-        for agent_id, owner in beats:
-            ids[owner].append(agent_id)
-        return self._repo.submit(self._repo.update_heartbeats_of, ids)
-
     def _each_owned(
-        self, beats: list[_OwnedBeat], renewals: dict[str, Renewal]
+        self, beats: Sequence[OwnedBeat], renewals: dict[str, Renewal]
     ) -> list[Lease | Exception]:
         answers = [_answer(agent_id, renewals[owner]) for agent_id, owner in beats]
         renewed = sum(type(answer) is Lease for answer in answers)
         self._tell([beat.agent_id for beat in beats], renewed)
         return answers
 
-    def _tell(self, agent_ids: list[str], renewed: int) -> None:
+    def _tell(self, agent_ids: Sequence[str], renewed: int) -> None:
         self._heard(renewed, len(agent_ids) - renewed)
         if log.isEnabledFor(logging.DEBUG):
             log.debug(

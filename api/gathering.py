@@ -2,19 +2,22 @@
 
 One job of the store does a whole batch, and each call is answered when its batch
 is committed. Nothing waits for a timer: a batch is as large as the traffic makes
-it.
+it, and until the store begins with it, it grows.
 """
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 Item = TypeVar("Item")
 Written = TypeVar("Written")
 Answer = TypeVar("Answer")
+#: An item, whom it answers, and since when it waits.
+Call: TypeAlias = tuple[Item, asyncio.Future[Answer], float]
 
 #: Turns of the event loop that a batch waits before it is written. In four, who
 #: was answered with the batch before can ask again and is read: at 64 connections
@@ -53,7 +56,8 @@ class Gatherer(Generic[Item, Written, Answer]):
     """Hands items to the store in batches, for the calls of one application.
 
     Args:
-        start: starts the job that writes a batch of items.
+        start: starts the job that writes a batch of items. Whoever comes before the
+            job reads them is of the batch too.
         answers: tells what the job's result says to each item, in their order;
             an exception is raised to its caller.
         backlog: told since when the oldest call waits.
@@ -61,8 +65,8 @@ class Gatherer(Generic[Item, Written, Answer]):
 
     def __init__(
         self,
-        start: Callable[[list[Item]], "Future[Written]"],
-        answers: Callable[[list[Item], Written], Sequence[Answer | Exception]],
+        start: Callable[[Sequence[Item]], "Future[Written]"],
+        answers: Callable[[Sequence[Item], Written], Sequence[Answer | Exception]],
         backlog: Backlog | None = None,
     ) -> None:
         self._start = start
@@ -84,13 +88,70 @@ class Gatherer(Generic[Item, Written, Answer]):
         return batches.join(item)
 
 
+class _Batch(Sequence[Item], Generic[Item, Answer]):
+    """What is written together: the items of calls. Complete once it is read.
+
+    Until the store reads it, which it does as it begins to write, whoever comes joins
+    it. So nobody waits behind a batch that waits itself: beside a sweep of 100,000
+    agents a beat waited for two of its chunks.
+
+    Args:
+        calls: who is of it from the start: item, whom it answers, and since when.
+    """
+
+    def __init__(self, calls: list[Call[Item, Answer]]) -> None:
+        self._calls = calls
+        self._items: list[Item] | None = None
+        self._lock = threading.Lock()
+
+    def join(self, call: Call[Item, Answer]) -> bool:
+        """Add a call, unless it is too late for that."""
+        with self._lock:
+            if self._items is not None or len(self._calls) >= MOST:
+                return False
+            self._calls.append(call)
+            return True
+
+    def answer(self, answers: Sequence[Answer | BaseException]) -> None:
+        """Answer each call, in their order."""
+        for (_, answered, _), answer in zip(self._calls, answers, strict=True):
+            if answered.done():  # its client went away
+                continue
+            if isinstance(answer, BaseException):
+                answered.set_exception(answer)
+            else:
+                answered.set_result(answer)
+
+    def read(self) -> list[Item]:
+        """Return the items, which are all there are from now on."""
+        with self._lock:
+            if self._items is None:
+                self._items = [item for item, _, _ in self._calls]
+            return self._items
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        return self.read()[index]
+
+    def __len__(self) -> int:
+        return len(self.read())
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.read())
+
+
 class _Batches(Generic[Item, Written, Answer]):
-    """The batch that is being written for one event loop, and the one that forms."""
+    """The batch that is being written for one event loop, and the calls that wait."""
 
     def __init__(
         self,
-        start: Callable[[list[Item]], "Future[Written]"],
-        answers: Callable[[list[Item], Written], Sequence[Answer | Exception]],
+        start: Callable[[Sequence[Item]], "Future[Written]"],
+        answers: Callable[[Sequence[Item], Written], Sequence[Answer | Exception]],
         backlog: Backlog,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -98,13 +159,16 @@ class _Batches(Generic[Item, Written, Answer]):
         self._answers = answers
         self._backlog = backlog
         self.loop = loop
-        #: Each with whom it answers, and when it was gathered.
-        self._forming: list[tuple[Item, asyncio.Future[Answer], float]] = []
+        self._forming: list[Call[Item, Answer]] = []
+        #: What was started last.
+        self._started: _Batch[Item, Answer] | None = None
         self._busy = False
 
     def join(self, item: Item) -> "asyncio.Future[Answer]":
         answered: asyncio.Future[Answer] = self.loop.create_future()
-        self._forming.append((item, answered, self._backlog.now()))
+        call = (item, answered, self._backlog.now())
+        if self._started is None or not self._started.join(call):
+            self._forming.append(call)
         if not self._busy:
             self._busy = True
             self._write_soon()
@@ -122,26 +186,21 @@ class _Batches(Generic[Item, Written, Answer]):
             self._write()
 
     def _write(self) -> None:
-        batch, self._forming = self._forming[:MOST], self._forming[MOST:]
-        items = [item for item, _, _ in batch]
-        waiting = [answered for _, answered, _ in batch]
+        batch = _Batch(self._forming[:MOST])
+        self._forming = self._forming[MOST:]
+        self._started = batch
         try:
-            written = self._start(items)
+            written = self._start(batch)
         except Exception as error:  # noqa: BLE001 - each caller gets it
             written = Future()
             written.set_exception(error)
         written.add_done_callback(
-            lambda done: self.loop.call_soon_threadsafe(
-                self._answer, items, waiting, done
-            )
+            lambda done: self.loop.call_soon_threadsafe(self._answer, batch, done)
         )
 
-    def _answer(
-        self,
-        items: list[Item],
-        waiting: "list[asyncio.Future[Answer]]",
-        written: "Future[Written]",
-    ) -> None:
+    def _answer(self, batch: _Batch[Item, Answer], written: "Future[Written]") -> None:
+        items = batch.read()  # a batch that failed may not have been
+        self._started = None
         if self._forming:
             self._write_soon()
         else:
@@ -152,10 +211,4 @@ class _Batches(Generic[Item, Written, Answer]):
             answers = self._answers(items, written.result())
         except Exception as error:  # noqa: BLE001 - each caller gets it
             answers = [error] * len(items)
-        for answered, answer in zip(waiting, answers, strict=True):
-            if answered.done():  # its client went away
-                continue
-            if isinstance(answer, BaseException):
-                answered.set_exception(answer)
-            else:
-                answered.set_result(answer)
+        batch.answer(answers)

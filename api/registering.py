@@ -76,7 +76,7 @@ class Registrar:
         return json_response(body)
 
     def _each(
-        self, _wanted: list[AgentRecord], done: list[Registration | StoreError]
+        self, _wanted: Sequence[AgentRecord], done: list[Registration | StoreError]
     ) -> list[Registration | StoreError]:
         """Return what each registration of a batch is answered."""
         self._registered([one for one in done if isinstance(one, Registration)])

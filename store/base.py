@@ -78,6 +78,13 @@ class Lease(NamedTuple):
     ttl_seconds: int
 
 
+class OwnedBeat(NamedTuple):
+    """A heartbeat, and on whose behalf it comes; empty: it may renew any lease."""
+
+    agent_id: str
+    owner: str
+
+
 class Renewal(NamedTuple):
     """What heartbeats on behalf of one owner did; who is in neither is unknown."""
 
@@ -349,9 +356,7 @@ class AgentRegistryRepository(abc.ABC):
         """
 
     @abc.abstractmethod
-    def update_heartbeats_of(
-        self, agent_ids: Mapping[str, Sequence[str]]
-    ) -> dict[str, Renewal]:
+    def update_heartbeats_of(self, beats: Sequence[OwnedBeat]) -> dict[str, Renewal]:
         """Renew as `update_heartbeats` does, by owner those that it may touch."""
 
     @abc.abstractmethod

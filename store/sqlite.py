@@ -4,7 +4,8 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
@@ -22,6 +23,7 @@ from store.base import (
     AgentView,
     Lease,
     NotOwner,
+    OwnedBeat,
     QuotaExceeded,
     Renewal,
     StoreError,
@@ -257,13 +259,14 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     @writes(Lane.HEARTBEAT)
     def update_heartbeats(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
         """See `AgentRegistryRepository`."""
-        return self._renew(agent_ids)
+        return self._renew(list(agent_ids))
 
     @writes(Lane.HEARTBEAT)
-    def update_heartbeats_of(
-        self, agent_ids: Mapping[str, Sequence[str]]
-    ) -> dict[str, Renewal]:
+    def update_heartbeats_of(self, beats: Sequence[OwnedBeat]) -> dict[str, Renewal]:
         """See `AgentRegistryRepository`."""
+        agent_ids: defaultdict[str, list[str]] = defaultdict(list)
+        for agent_id, owner in beats:
+            agent_ids[owner].append(agent_id)
         return {owner: self._renew_of(owner, ids) for owner, ids in agent_ids.items()}
 
     @writes(Lane.BULK)
@@ -535,7 +538,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         if room.kept:
             room.claim(*self._write(_DATABASE_BYTES).fetchone())
 
-    def _renew_of(self, owner: str, agent_ids: Sequence[str]) -> Renewal:
+    def _renew_of(self, owner: str, agent_ids: list[str]) -> Renewal:
         leases = self._renew(agent_ids, owner)
         if not owner or len(leases) == len(agent_ids):
             return Renewal(leases)
@@ -546,7 +549,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         (found,) = self._write(_FOREIGN, {"ids": ids, "owner": owner}).fetchone()
         return frozenset(json.loads(found))
 
-    def _renew(self, agent_ids: Sequence[str], owner: str = "") -> dict[str, Lease]:
+    def _renew(self, agent_ids: list[str], owner: str = "") -> dict[str, Lease]:
         ids = json.dumps(agent_ids)
         now, lease_now = self._instants()
         values = {"now": to_micros(now), "ids": ids, "owner": owner}

@@ -1,23 +1,24 @@
 """How calls of any kind are gathered into batches."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from api.gathering import MOST, Backlog, Gatherer
 
 
-def doubled(numbers: list[int], written: list[int]) -> list[int | Exception]:
+def doubled(numbers: Sequence[int], written: list[int]) -> list[int | Exception]:
     """Answer each with its double; zero is refused."""
-    assert written == numbers
+    assert written == list(numbers)
     return [2 * number or ZeroDivisionError(number) for number in numbers]
 
 
 def test_each_call_gets_its_own_answer_or_error() -> None:
     """By its place in the batch, whoever else asks the same."""
 
-    def write(numbers: list[int]) -> Future[list[int]]:
+    def write(numbers: Sequence[int]) -> Future[list[int]]:
         written: Future[list[int]] = Future()
-        written.set_result(numbers)
+        written.set_result(list(numbers))
         return written
 
     async def ask() -> list[int | BaseException]:
@@ -34,9 +35,9 @@ def test_each_call_gets_its_own_answer_or_error() -> None:
 def test_an_answer_that_fails_leaves_nobody_waiting() -> None:
     """Whatever goes wrong after the commit, each caller is told, and the next heard."""
 
-    def write(numbers: list[int]) -> Future[list[int]]:
+    def write(numbers: Sequence[int]) -> Future[list[int]]:
         written: Future[list[int]] = Future()
-        written.set_result([*numbers, 0] if 7 in numbers else numbers)
+        written.set_result([*numbers, 0] if 7 in numbers else list(numbers))
         return written
 
     async def ask() -> tuple[object, int]:
@@ -56,10 +57,10 @@ def test_a_crowd_is_written_in_several_batches() -> None:
     """So that none of them holds the store for long; nobody is forgotten."""
     sizes = []
 
-    def write(numbers: list[int]) -> Future[list[int]]:
+    def write(numbers: Sequence[int]) -> Future[list[int]]:
         sizes.append(len(numbers))
         written: Future[list[int]] = Future()
-        written.set_result(numbers)
+        written.set_result(list(numbers))
         return written
 
     async def ask() -> list[int]:
@@ -79,7 +80,8 @@ def test_the_oldest_call_waits_until_it_is_answered() -> None:
     backlog = Backlog(lambda: now)
     begun: list[Future[list[int]]] = []
 
-    def write(_numbers: list[int]) -> Future[list[int]]:
+    def write(numbers: Sequence[int]) -> Future[list[int]]:
+        list(numbers)  # the store begins
         begun.append(Future())
         return begun[-1]
 
@@ -116,3 +118,87 @@ def test_the_oldest_of_several_gatherers_counts() -> None:
     del other
 
     assert [*waits, backlog.wait_seconds()] == [3, 1, 0]
+
+
+class SlowStore:
+    """A store that begins to write when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun: list[list[int]] = []
+        self._waiting: list[tuple[Sequence[int], Future[list[int]]]] = []
+
+    def start(self, numbers: Sequence[int]) -> Future[list[int]]:
+        """Take note of a batch, and do not look at it."""
+        self._waiting.append((numbers, Future()))
+        return self._waiting[-1][1]
+
+    def begin(self) -> Callable[[], None]:
+        """Read the batch; return what commits it."""
+        numbers, written = self._waiting.pop(0)
+        self.begun.append(list(numbers))
+        return lambda: written.set_result(self.begun[-1])
+
+    def fail(self) -> None:
+        """Fail before the batch was read."""
+        self._waiting.pop(0)[1].set_exception(OSError("no disk"))
+
+
+async def _turns() -> None:
+    for _ in range(12):
+        await asyncio.sleep(0)
+
+
+def test_who_comes_before_the_store_begins_is_written_too() -> None:
+    """And whoever comes after waits for the next: nobody waits for two."""
+    store = SlowStore()
+
+    async def ask() -> list[int]:
+        gatherer = Gatherer(store.start, doubled)
+        waiting = [gatherer.join(1)]
+        await _turns()
+        waiting += [gatherer.join(2), gatherer.join(3)]
+        commit = store.begin()
+        waiting.append(gatherer.join(4))
+        await _turns()
+        commit()
+        await asyncio.gather(*waiting[:3])
+        await _turns()
+        store.begin()()
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(ask()) == [2, 4, 6, 8]
+    assert store.begun == [[1, 2, 3], [4]]
+
+
+def test_a_batch_that_waits_takes_no_more_than_any_other() -> None:
+    """Who comes when it is full forms the next."""
+    store = SlowStore()
+
+    async def ask() -> list[int]:
+        gatherer = Gatherer(store.start, doubled)
+        waiting = [gatherer.join(1)]
+        await _turns()
+        waiting += [gatherer.join(number) for number in range(2, MOST + 3)]
+        store.begin()()
+        await waiting[0]
+        await _turns()
+        store.begin()()
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(ask()) == [2 * number for number in range(1, MOST + 3)]
+    assert [len(numbers) for numbers in store.begun] == [MOST, 2]
+
+
+def test_a_batch_that_fails_unread_fails_for_all_who_joined_it() -> None:
+    """Nobody is left waiting."""
+    store = SlowStore()
+
+    async def ask() -> list[int | BaseException]:
+        gatherer = Gatherer(store.start, doubled)
+        waiting = [gatherer.join(1)]
+        await _turns()
+        waiting.append(gatherer.join(2))
+        store.fail()
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [type(answer) for answer in asyncio.run(ask())] == [OSError, OSError]

@@ -12,6 +12,7 @@ from store import (
     AgentRecord,
     AgentRegistryRepository,
     NotOwner,
+    OwnedBeat,
     Registration,
     Renewal,
     Storage,
@@ -106,7 +107,10 @@ def test_beats_renew_what_their_owner_may_touch(
     frozen.tick(10)
 
     answers = repo.update_heartbeats_of(
-        {"billing": ["a", "b", "c", "gone"], "search": ["a"]}
+        [
+            *(OwnedBeat(agent_id, "billing") for agent_id in ("a", "b", "c", "gone")),
+            OwnedBeat("a", "search"),
+        ]
     )
 
     beaten = {one.agent_id: one.last_heartbeat for one in repo.list_all()}
