@@ -170,7 +170,8 @@ class LeaseKeeper:
             repo.move_lease_time(at, now, partial(clock.stand_at, now))
             at = now
         self._chunks = 0
-        rearmed = repo.rearm(at, self._undisturbed)
+        # By the clock before that, or the listening before a step would not count.
+        rearmed = repo.rearm(at, self._undisturbed, standstill.at)
         now = repo.now()
         # Looked at after the clock was read: behind a gap, or a step forwards, the
         # leases that were just re-armed would have run out. So those reached before it

@@ -423,10 +423,16 @@ class AgentRegistryRepository(abc.ABC):
         """
 
     @abc.abstractmethod
-    def rearm(self, stopped_at: datetime, keep_on: Callable[[], bool]) -> int | None:
+    def rearm(
+        self,
+        stopped_at: datetime,
+        keep_on: Callable[[], bool],
+        heard_at: datetime | None = None,
+    ) -> int | None:
         """Re-arm every lease that was valid at `stopped_at`, from now.
 
-        See `leases.rearmed`. Works in chunks, and asks `keep_on` between them.
+        See `leases.rearmed`, also for `heard_at`. Works in chunks, and asks `keep_on`
+        between them.
         Done again after it was cut short, it re-arms whom it had reached too.
 
         Returns:

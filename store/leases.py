@@ -89,6 +89,7 @@ def rearmed(
     *,
     stopped_at: datetime,
     now: datetime,
+    heard_at: datetime | None = None,
 ) -> Rearmed:
     """Return a lease that was valid at `stopped_at` as it runs on from `now`.
 
@@ -108,9 +109,11 @@ def rearmed(
         now: when the registry can listen again. Where it is earlier, the wall clock
             was stepped back just now: then this re-arm is done anew, and until then
             no lease may look as if it had ended before.
+        heard_at: until when agents could be heard, as `expires_at` was stated;
+            `stopped_at`, unless that was moved back since, with the wall clock.
     """
     full = timedelta(seconds=ttl_seconds)
-    ran_seconds = (full - (expires_at - stopped_at)).total_seconds()
+    ran_seconds = (full - (expires_at - (heard_at or stopped_at))).total_seconds()
     missed = min(max(ran_seconds / heartbeat_interval_seconds(ttl_seconds), 0), 1)
     counted = rearms + (missed if rearms else 1)
     if counted >= MAX_REARMS + 1:

@@ -34,7 +34,7 @@ _LAST_OF_CHUNK = """
     SELECT max(row) FROM (
         SELECT rowid AS row FROM agents WHERE rowid > :after ORDER BY rowid LIMIT :rows)
 """
-_RAN = "(ttl_seconds * 1000000 - (expires_at - :stopped)) / 1e6"
+_RAN = "(ttl_seconds * 1000000 - (expires_at - :heard)) / 1e6"
 _MISSED = f"min(max({_RAN} / (ttl_seconds / {BEATS_PER_TTL}.0), 0.0), 1.0)"
 _COUNTED = f"(rearms + iif(rearms > 0, {_MISSED}, 1))"
 _REARM = f"""
@@ -115,6 +115,7 @@ def chunk(
     stopped_at: datetime,
     now: datetime,
     *,
+    heard_at: datetime,
     after: int,
     rows: int,
 ) -> RearmedChunk:
@@ -125,6 +126,7 @@ def chunk(
     values = {
         "now": to_micros(max(now, stopped_at)),
         "stopped": to_micros(stopped_at),
+        "heard": to_micros(heard_at),
         "after": after,
         "last": last,
     }

@@ -360,7 +360,12 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             self._move_lease_time(stopped_at, to)
             moved()
 
-    def rearm(self, stopped_at: datetime, keep_on: Callable[[], bool]) -> int | None:
+    def rearm(
+        self,
+        stopped_at: datetime,
+        keep_on: Callable[[], bool],
+        heard_at: datetime | None = None,
+    ) -> int | None:
         """See `AgentRegistryRepository`."""
         size = ChunkSize()
         reached: int | None = -1
@@ -368,7 +373,9 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         while reached is not None:
             if not keep_on():
                 return None
-            chunk = self._rearm_chunk(stopped_at, reached, size.rows)
+            chunk = self._rearm_chunk(
+                stopped_at, heard_at or stopped_at, reached, size.rows
+            )
             size.learn(size.rows, chunk.seconds)
             reached = chunk.last
             rearmed += chunk.rearmed
@@ -380,10 +387,15 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
 
     @writes(Lane.SWEEP)
     def _rearm_chunk(
-        self, stopped_at: datetime, after: int, rows: int
+        self, stopped_at: datetime, heard_at: datetime, after: int, rows: int
     ) -> rearming.RearmedChunk:
         return rearming.chunk(
-            self._database.writing, stopped_at, self._clock(), after=after, rows=rows
+            self._database.writing,
+            stopped_at,
+            self._clock(),
+            heard_at=heard_at,
+            after=after,
+            rows=rows,
         )
 
     def _begin_sweep(self, rules: GuardRules) -> Verdict:

@@ -164,6 +164,22 @@ def test_the_dead_stay_dead_and_go(
 
 
 @pytest.mark.parametrize("step", [0, 3600, -3600])
+def test_the_dead_go_although_gap_follows_gap(
+    registry: Registry, make_record: MakeRecord, step: float
+) -> None:
+    """Three full TTLs are given, whichever way the clock is stepped with each gap."""
+    registry.repo.register(make_record(ttl_seconds=TTL))
+
+    for _ in range(4):
+        registry.run(TTL / 2)
+        registry.pass_by(30, step=step)
+
+    registry.run(1)
+    assert registry.status() is Status.DEAD
+    assert registry.repo.delete_expired() == 1
+
+
+@pytest.mark.parametrize("step", [0, 3600, -3600])
 def test_who_dies_in_a_gap_goes_one_ttl_after_it(
     registry: Registry, make_record: MakeRecord, step: float
 ) -> None:

@@ -72,6 +72,32 @@ def test_the_database_rearms_by_the_rule(
     )
 
 
+@pytest.mark.parametrize("left", [1, 45, 60])
+@pytest.mark.parametrize("rearms", [0, 1, 3.3])
+def test_behind_a_step_back_it_counts_by_the_clock_before(
+    storage: Storage,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+    left: float,
+    rearms: float,
+) -> None:
+    """Lease time was moved back already; the deadlines of the living were not."""
+    repo = storage.agents
+    expires_at = NOON + left * SECOND
+    repo.add(make_record(ttl_seconds=TTL, expires_at=expires_at, rearms=rearms))
+    frozen.move_to(NOON - HOUR)
+
+    repo.rearm(NOON - HOUR, always, NOON)
+
+    found = repo.get("summariser-1")
+    rule = rearmed(
+        expires_at, TTL, rearms, stopped_at=NOON - HOUR, now=NOON - HOUR, heard_at=NOON
+    )
+    assert found is not None
+    assert Rearmed(found.expires_at, found.rearms) == rule
+    assert (rule.rearms > rearms) == (left < TTL or rearms == 0)
+
+
 AGAIN = NOON + HOUR + TTL * SECOND
 
 
