@@ -19,6 +19,17 @@ from typer.testing import CliRunner
 Invoke = Callable[..., Any]
 
 
+@pytest.fixture(autouse=True)
+def _hangups_mean_something() -> Iterator[None]:
+    """Take them as a terminal's programs do, also where nohup runs the tests.
+
+    What is ignored stays so in all that is started: tests of SIGHUP waited for ever.
+    """
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def invoke(registry: RegistryProcess) -> Invoke:
     """Return a function that runs the command against the registry."""
