@@ -78,7 +78,7 @@ def seeded() -> Iterator[Finding]:
     for patch in sorted(SEEDED.glob("*.patch")):
         print(f"seeding {patch.stem}", flush=True)
         begun = time.monotonic()
-        (test,) = re.findall(r"^# turns red: (\S+)", patch.read_text(), re.MULTILINE)
+        (test,) = re.findall(r"^# turns red: (.+)$", patch.read_text(), re.MULTILINE)
         with tempfile.TemporaryDirectory() as folder:
             found = _seed(patch, test, Path(folder) / "tree")
         good = found in {"red", _SKIPPED}

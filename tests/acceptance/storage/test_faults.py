@@ -82,7 +82,8 @@ def test_nobody_expires_while_the_database_cannot_be_written(
         over = time.monotonic() + seconds
         while time.monotonic() < over:
             asked = time.monotonic()
-            statuses = {registry.beat(ids[0]), registry.register("newcomer")}
+            calls = (registry.beat(ids[0]), registry.register("newcomer"))
+            statuses = {registry.beat("nobody"), *calls}
             answered.append((statuses, time.monotonic() - asked))
         unwell = registry.ask("GET", "/health")[0]
     wait_until(lambda: registry.beat(ids[0]) == 200)
