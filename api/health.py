@@ -117,10 +117,7 @@ def install(app: FastAPI, repo: AgentRegistryRepository, reports: Reports) -> No
             known["lease_time"] = leases.model_dump(mode="json")
         if reports.insecure:
             known["insecure"] = True
-        if caller.reads:
-            wrong = await _look(repo, known)
-        else:
-            wrong = await _look_briefly(repo)
+        wrong = await _look(repo, known, count=caller.reads)
         if wrong is None and leases is not None and leases.overdue:
             wrong = "leases_stopped"
         if wrong is None and swept is not None and swept.overdue:
@@ -132,32 +129,32 @@ def install(app: FastAPI, repo: AgentRegistryRepository, reports: Reports) -> No
         return json_response(healthy.model_dump_json(exclude_unset=True))
 
 
-async def _look(repo: AgentRegistryRepository, known: dict[str, Any]) -> str | None:
-    """Add what the store knows to `known`; return what is wrong with it, if so."""
+async def _look(
+    repo: AgentRegistryRepository, known: dict[str, Any], *, count: bool
+) -> str | None:
+    """Return what is wrong with the store, if so; add the fleet to `known`.
+
+    Who may not read has none counted: of a million agents that takes a reader 0.2 s,
+    which strangers could ask for all the time.
+    """
     try:
-        agents = await hand(repo, repo.count_by_status)
-        hold = await hand(repo, repo.hold)
+        if count:
+            await _count(repo, known)
+        else:
+            await hand(repo, repo.listening)
     except StoreError:
         return "store_unavailable"
+    return None if writes(repo) else "store_unavailable"
+
+
+async def _count(repo: AgentRegistryRepository, known: dict[str, Any]) -> None:
+    agents = await hand(repo, repo.count_by_status)
+    hold = await hand(repo, repo.hold)
     held = agents.pop(Status.HELD)
     if repo.guard is not None:
         known["guard"] = _guard_health(held, hold).model_dump(mode="json")
         agents[Status.HELD] = held
     known["agents"] = {str(status): count for status, count in agents.items()}
-    return None if writes(repo) else "store_unavailable"
-
-
-async def _look_briefly(repo: AgentRegistryRepository) -> str | None:
-    """Return what is wrong with the store; who may not read has no fleet counted.
-
-    To count a million agents takes a reader 0.2 s, which strangers could ask for
-    all the time.
-    """
-    try:
-        await hand(repo, repo.listening)
-    except StoreError:
-        return "store_unavailable"
-    return None if writes(repo) else "store_unavailable"
 
 
 def _guard_health(held: int, hold: Hold | None) -> GuardHealth:

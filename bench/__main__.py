@@ -28,8 +28,8 @@ def main() -> None:
         default="bench",
         help="bench: under ten minutes; full: the rows with a million agents too; "
         "quick: under a minute, fails when a ratio does not hold; "
-        "report, report-full: the table and pictures of the last results, and both "
-        "of them in docs/performance.md",
+        "report, report-full: the table and pictures of the last results; a table goes "
+        "into docs/performance.md too, where it has its place there",
     )
     what = parser.parse_args().what
     # As an exit, SIGTERM too ends every process that was started.

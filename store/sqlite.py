@@ -274,10 +274,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         different = list(dict.fromkeys(agent_ids))
         ids = json.dumps(different)
-        now, lease_now = self._instants()
-        values = {"now": to_micros(now), "ids": ids, "owner": owner}
-        self._count_revivals(values, lease_now)
-        renewing = self._write(_RENEW, values)
+        renewing = self._write(_RENEW, self._beats(ids, owner))
         if renewing.rowcount == len(different):
             return []
         if owner and self._foreign(ids, owner):
@@ -562,11 +559,8 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         return frozenset(json.loads(found))
 
     def _renew(self, agent_ids: list[str], owner: str = "") -> dict[str, Lease]:
-        ids = json.dumps(agent_ids)
-        now, lease_now = self._instants()
-        values = {"now": to_micros(now), "ids": ids, "owner": owner}
-        self._count_revivals(values, lease_now)
-        rows = self._write(_RENEW_RETURNING, values).fetchall()
+        beats = self._beats(json.dumps(agent_ids), owner)
+        rows = self._write(_RENEW_RETURNING, beats).fetchall()
         instants: dict[int, datetime] = {}  # a batch has few: one for each TTL
         renewed = {}
         for agent_id, micros, ttl_seconds in rows:
@@ -575,12 +569,20 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             renewed[agent_id] = Lease(instants[micros], ttl_seconds)
         return renewed
 
-    def _count_revivals(self, beats: dict[str, Any], lease_now: datetime) -> None:
-        """Count the dead among those whose beats are about to be stored."""
-        values = beats | {"now": to_micros(lease_now)}
-        (dead,) = self._write(_COUNT_DEAD, values).fetchone()
+    def _beats(self, ids: str, owner: str) -> dict[str, Any]:
+        """Return the values that store beats; count the dead who come back by them.
+
+        Args:
+            ids: a JSON array of whose beats they are.
+            owner: on whose behalf.
+        """
+        now, lease_now = self._instants()
+        beats = {"now": to_micros(now), "ids": ids, "owner": owner}
+        judged = beats | {"now": to_micros(lease_now)}
+        (dead,) = self._write(_COUNT_DEAD, judged).fetchone()
         if dead:
             self._database.ledger.revived(dead)
+        return beats
 
     def _instants(self) -> tuple[datetime, datetime]:
         """Return the instant at which an agent is heard, and lease time.

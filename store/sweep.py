@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 #: Expiries told one by one in a sweep; of the rest the log gives the number.
 TOLD = 100
 #: How long one chunk's statement may take. With its commit, and a checkpoint behind
-#: every few of them, it holds the writer for about 5 ms: so long a beat waits.
+#: every few of them, it holds the writer for 5 to 8 ms: so long a beat waits.
 _CHUNK_SECONDS = 0.002
 _SMALLEST, _FIRST, _LARGEST = 20, 200, 5_000
 

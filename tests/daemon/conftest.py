@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from daemon.config import PREFIX, Config
 from daemon.logs import _TALKATIVE
@@ -78,3 +80,36 @@ def wait_until() -> Callable[..., None]:
             time.sleep(0.01)
 
     return wait
+
+
+class Authorities:
+    """Who vouches for the registry, and for its clients."""
+
+    def __init__(self) -> None:
+        self.servers = trustme.CA()
+        self.clients = trustme.CA()
+        self.clients.cert_pem.write_to_path("clients.pem")
+
+    def write_pair(self) -> bytes:
+        """Put a new certificate and its key in the place; return the certificate."""
+        issued = self.servers.issue_cert("127.0.0.1")
+        issued.cert_chain_pems[0].write_to_path("cert.pem")
+        issued.private_key_pem.write_to_path("key.pem")
+        Path("key.pem").chmod(0o600)
+        return ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
+
+    def client(self, *names: str, by: trustme.CA | None = None) -> ssl.SSLContext:
+        """Return a client that trusts the registry, and has these names, if any."""
+        context = ssl.create_default_context()
+        self.servers.configure_trust(context)
+        if names:
+            (by or self.clients).issue_cert(*names).configure_cert(context)
+        return context
+
+
+@pytest.fixture
+def authorities() -> Authorities:
+    """Return new ones; their pair is in the place."""
+    authorities = Authorities()
+    authorities.write_pair()
+    return authorities

@@ -7,9 +7,9 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-import trustme
 from fastapi import FastAPI
 
 from api.metrics import ClosingCause
@@ -25,14 +25,8 @@ HALF = b"\x16\x03\x01\x02\x00\x01"
 class Served:
     """A listener with TLS, and what was closed on it."""
 
-    def __init__(self, limits: Limits) -> None:
-        authority = trustme.CA()
-        issued = authority.issue_cert("127.0.0.1")
-        issued.cert_chain_pems[0].write_to_path("cert.pem")
-        issued.private_key_pem.write_to_path("key.pem")
-        Path("key.pem").chmod(0o600)
-        self.client = ssl.create_default_context()
-        authority.configure_trust(self.client)
+    def __init__(self, client: ssl.SSLContext, limits: Limits) -> None:
+        self._client = client
         self.closed: list[ClosingCause] = []
         self.bound = bind("127.0.0.1", 0)
         app = FastAPI()
@@ -67,18 +61,18 @@ class Served:
     def asking(self) -> http.client.HTTPSConnection:
         """Return who may ask, more than once."""
         return http.client.HTTPSConnection(
-            *self.bound.getsockname(), timeout=10, context=self.client
+            *self.bound.getsockname(), timeout=10, context=self._client
         )
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Served]]:
+def serve(authorities: Any) -> Iterator[Callable[..., Served]]:
     """Return what serves with limits over the defaults."""
     with contextlib.ExitStack() as stack:
 
         def serve(**limits: float) -> Served:
             given = {"request_seconds": 30, "drain_seconds": 1} | limits
-            served = Served(Limits(**given))  # type: ignore[arg-type]
+            served = Served(authorities.client(), Limits(**given))  # type: ignore[arg-type]
             stack.callback(served.bound.close)
             stack.callback(served.listener.stop)
             return served

@@ -25,39 +25,6 @@ FILES = TlsFiles(Path("cert.pem"), Path("key.pem"))
 ASKING = FILES._replace(client_ca=Path("clients.pem"))
 
 
-class Authorities:
-    """Who vouches for the registry, and for its clients."""
-
-    def __init__(self) -> None:
-        self.servers = trustme.CA()
-        self.clients = trustme.CA()
-        self.clients.cert_pem.write_to_path("clients.pem")
-
-    def write_pair(self) -> bytes:
-        """Put a new certificate and its key in the place; return the certificate."""
-        issued = self.servers.issue_cert("127.0.0.1")
-        issued.cert_chain_pems[0].write_to_path("cert.pem")
-        issued.private_key_pem.write_to_path("key.pem")
-        Path("key.pem").chmod(0o600)
-        return ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
-
-    def client(self, *names: str, by: trustme.CA | None = None) -> ssl.SSLContext:
-        """Return a client that trusts the registry, and has these names, if any."""
-        context = ssl.create_default_context()
-        self.servers.configure_trust(context)
-        if names:
-            (by or self.clients).issue_cert(*names).configure_cert(context)
-        return context
-
-
-@pytest.fixture
-def authorities() -> Authorities:
-    """Return new ones; their pair is in the place."""
-    authorities = Authorities()
-    authorities.write_pair()
-    return authorities
-
-
 Serve = Callable[[ssl.SSLContext], socket.socket]
 
 
@@ -117,7 +84,7 @@ def _certificate_of(bound: socket.socket, client: ssl.SSLContext) -> bytes | Non
         return shown
 
 
-def test_a_request_comes_through(authorities: Authorities, serve: Serve) -> None:
+def test_a_request_comes_through(authorities: Any, serve: Serve) -> None:
     """It is told as https, of a client that proved no name."""
     bound = serve(ReloadableContext(FILES))
 
@@ -137,7 +104,7 @@ def test_a_request_comes_through(authorities: Authorities, serve: Serve) -> None
 )
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
 def test_versions_before_1_2_are_refused(
-    authorities: Authorities, serve: Serve, version: ssl.TLSVersion, *, taken: bool
+    authorities: Any, serve: Serve, version: ssl.TLSVersion, *, taken: bool
 ) -> None:
     """Whatever ciphers the client would take."""
     bound = serve(ReloadableContext(FILES))
@@ -150,9 +117,7 @@ def test_versions_before_1_2_are_refused(
         _ask(connection)
 
 
-def test_a_client_certificate_tells_its_names(
-    authorities: Authorities, serve: Serve
-) -> None:
+def test_a_client_certificate_tells_its_names(authorities: Any, serve: Serve) -> None:
     """On every request of the connection, each with its kind."""
     bound = serve(ReloadableContext(ASKING))
     client = authorities.client("billing.internal", "10.0.0.7", "ops@example.com")
@@ -164,7 +129,7 @@ def test_a_client_certificate_tells_its_names(
     assert answers == [b'{"scheme":"https","client_names":[' + names + b"]}"] * 2
 
 
-def test_a_client_needs_no_certificate(authorities: Authorities, serve: Serve) -> None:
+def test_a_client_needs_no_certificate(authorities: Any, serve: Serve) -> None:
     """It may have a token instead."""
     bound = serve(ReloadableContext(ASKING))
 
@@ -175,7 +140,7 @@ def test_a_client_needs_no_certificate(authorities: Authorities, serve: Serve) -
 
 
 def test_a_certificate_by_somebody_else_is_refused(
-    authorities: Authorities, serve: Serve
+    authorities: Any, serve: Serve
 ) -> None:
     """Also one by whoever vouches for the registry itself."""
     bound = serve(ReloadableContext(ASKING))
@@ -187,7 +152,7 @@ def test_a_certificate_by_somebody_else_is_refused(
 
 
 def test_nobody_is_asked_for_a_certificate_without_a_client_ca(
-    authorities: Authorities, serve: Serve
+    authorities: Any, serve: Serve
 ) -> None:
     """A name that nobody vouched for is none."""
     bound = serve(ReloadableContext(FILES))
@@ -214,7 +179,7 @@ def test_names_have_their_kind(kind: str, name: str) -> None:
 
 
 def test_new_connections_get_the_new_pair_and_old_ones_live_on(
-    authorities: Authorities, serve: Serve
+    authorities: Any, serve: Serve
 ) -> None:
     """No connection is lost to a rotation."""
     tls = ReloadableContext(FILES)
@@ -233,7 +198,7 @@ def test_new_connections_get_the_new_pair_and_old_ones_live_on(
 
 
 def test_a_client_ca_that_was_taken_out_vouches_for_nobody(
-    authorities: Authorities, serve: Serve
+    authorities: Any, serve: Serve
 ) -> None:
     """Loaded into the context that serves, the new one would only be added."""
     tls = ReloadableContext(ASKING)
@@ -267,7 +232,7 @@ SPOILT = [
 
 @pytest.mark.parametrize("spoil", [spoil for spoil, _ in SPOILT])
 def test_files_that_cannot_be_used_change_nothing(
-    authorities: Authorities,
+    authorities: Any,
     serve: Serve,
     caplog: pytest.LogCaptureFixture,
     spoil: Callable[[], object],
@@ -318,9 +283,7 @@ def test_a_key_with_a_password_is_refused() -> None:
         ReloadableContext(FILES)
 
 
-def test_a_handshake_that_is_not_finished_ends(
-    authorities: Authorities, serve: Serve
-) -> None:
+def test_a_handshake_that_is_not_finished_ends(authorities: Any, serve: Serve) -> None:
     """In the time that it may take; whoever shakes hands meanwhile is served."""
     bound = serve(ReloadableContext(FILES))
     with socket.create_connection(bound.getsockname(), timeout=10) as half:
