@@ -143,6 +143,9 @@ def _holds_anything(path: Path) -> bool:
 def _ask_marks(path: Path) -> _Marks:
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     with closing(sqlite3.connect(uri, uri=True)) as file:
+        # Else SQLite calls a file malformed that has fewer pages than its header
+        # tells, as a checkpoint leaves it that was cut short: the log has the rest.
+        file.execute("PRAGMA writable_schema = ON")
         asked = ("PRAGMA application_id", "PRAGMA user_version")
         return _Marks(*(file.execute(pragma).fetchone()[0] for pragma in asked))
 

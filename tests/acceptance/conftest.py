@@ -73,9 +73,10 @@ class Daemon:
             ready = wait_until(
                 lambda: _READY.search(self.log()[written:]), START_SECONDS
             )
-        except BaseException:
+        except BaseException as error:
             self.process.kill()
             self.process.wait()
+            error.add_note(self.log()[written:])
             raise
         self.host, self.port = ready[1], int(ready[2])
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from store import Storage, StoreUnusable, create_storage_backend
+from store import AgentRecord, Storage, StoreUnusable, create_storage_backend
 from store.schema import APPLICATION_ID, SCHEMA_VERSION
 
 NEWER = SCHEMA_VERSION + 1
+PAGE_BYTES = 2048
 
 
 def _text(path: Path) -> None:
@@ -135,6 +136,31 @@ def test_a_torn_file_of_ours_is_refused(storage: Storage, path: Path) -> None:
         StoreUnusable, match=r"registry\.db is damaged: .* restore FILE"
     ):
         storage.database.open()
+
+
+def test_a_database_cut_short_amid_a_checkpoint_is_ours(
+    storage: Storage, path: Path, make_record: Callable[..., AgentRecord]
+) -> None:
+    """The first page is copied first, and tells of pages that only the log has.
+
+    Whoever was killed then was refused as damaged, and nothing was.
+    """
+    first = create_storage_backend(f"sqlite:///{path}")
+    first.database.open()
+    first.database.checkpoint()
+    before = path.read_bytes()
+    first.agents.register_all([make_record(f"agent-{n}") for n in range(100)])
+    log = Path(f"{path}-wal").read_bytes()
+    first.database.close()
+    after = path.read_bytes()
+    assert len(after) > len(before)
+    path.write_bytes(after[:PAGE_BYTES] + before[PAGE_BYTES:])
+    Path(f"{path}-wal").write_bytes(log)
+
+    storage.database.check()
+
+    assert len(storage.agents.list_all(include_dead=True)) == 100
+    storage.database.close()
 
 
 def test_a_store_that_was_refused_opens_once_the_cause_is_gone(
