@@ -6,7 +6,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -75,27 +75,28 @@ class Demo:
         self._programs = programs
         self._ends_at = ends_at
         self._victim = next(iter(programs))
-        self._all_up = False
+        #: As they were when all were up.
+        self._fleet: Sequence[AgentInfo] = ()
 
     def play(self) -> None:
         """Let them live, let one die, tell what became of it."""
         say = self._where.say
         say(f"Starting {len(self._programs)} agents, each a process of its own.")
         self._until(self._settled, time.monotonic() + START_SECONDS)
-        if not self._all_up:
+        if not self._fleet:
             complain("the agents did not register", "Is --ttl one that is granted?")
             raise typer.Exit(FAILED)
         say("All are registered, and beat by themselves.")
         self._until(lambda _: False, time.monotonic() + 2)
         self._programs[self._victim].kill()
         say(f"kill -9 {self._victim}: it falls silent, and says no goodbye.")
-        if not self._until(self._is("dead"), self._ends_at):
+        # A sweep may come between two looks.
+        if not self._until(self._is("dead", "gone"), self._ends_at):
             say("It is not dead yet: `agent-registry watch` shows when.")
             return
-        agent = self._client.get(self._victim)
         say(
-            f"Dead, {agent.ttl_seconds} s after its last beat, to the microsecond: "
-            "it is not found any more."
+            f"Dead, {self._fleet[0].ttl_seconds} s after its last beat, to the "
+            "microsecond: it is not found any more."
         )
         self._expire()
 
@@ -113,9 +114,10 @@ class Demo:
         say("The others deregister now. Next: `agent-registry --help`")
 
     def _settled(self, look: Look) -> bool:
-        self._all_up = len(look.agents) == len(self._programs)
+        if len(look.agents) == len(self._programs):
+            self._fleet = look.agents
         ended = any(program.poll() is not None for program in self._programs.values())
-        return self._all_up or ended
+        return bool(self._fleet) or ended
 
     def _until(self, happened: Callable[[Look], bool], by: float) -> bool:
         for look in self._seen:
@@ -126,10 +128,10 @@ class Demo:
                 break
         return False
 
-    def _is(self, status: str) -> Callable[[Look], bool]:
+    def _is(self, *statuses: str) -> Callable[[Look], bool]:
         def has(look: Look) -> bool:
             found = [a for a in look.agents if a.agent_id == self._victim]
-            return _status(found) == status
+            return _status(found) in statuses
 
         return has
 

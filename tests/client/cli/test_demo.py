@@ -1,12 +1,19 @@
 """`demo`: under a minute from nothing to an expired agent."""
 
+import itertools
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from agent_registry_client import AgentRegistryClient
+import pytest
+from agent_registry_client import AgentInfo, AgentRegistryClient
+from agent_registry_client.cli.demo import Demo
+from agent_registry_client.cli.events import Look
+from agent_registry_client.cli.watch import Lines
 from agent_registry_client.testing import RegistryProcess
 
 Start = Callable[..., Any]
@@ -24,7 +31,7 @@ def test_a_demo_lets_one_die_and_shows_it_expired(
 
     events = [json.loads(line) for line in output.splitlines()]
     victims = [e for e in events if e["event"] in {"dead", "gone"}]
-    assert demo.returncode == 0
+    assert demo.returncode == 0, told
     assert time.monotonic() - began_at < 50
     assert [e["event"] for e in events].count("registered") == 5
     assert [e["event"] for e in victims] == ["dead", "gone"]
@@ -32,6 +39,30 @@ def test_a_demo_lets_one_die_and_shows_it_expired(
     for word in ("Starting 5 agents", "kill -9", "Dead, 1 s after", "Expired"):
         assert word in told
     assert AgentRegistryClient(registry.url).agents(include_dead=True) == ()
+
+
+def test_a_demo_goes_on_where_the_sweep_was_there_before_its_look(
+    registry: RegistryProcess,
+    make_agent: Callable[..., AgentInfo],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The dead one was asked for once more, and it had gone meanwhile."""
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(sleep) as program:
+        fleet = Look((make_agent("a"),), 0.0, ())
+        seen = itertools.chain([fleet], itertools.repeat(Look((), 0.0, ())))
+        demo = Demo(
+            AgentRegistryClient(registry.url),
+            Lines(as_json=True),
+            seen,
+            {"a": program},
+            ends_at=time.monotonic() + 10,
+        )
+        demo.play()
+
+    told = capsys.readouterr().err
+    assert "Dead, 30 s after" in told
+    assert "Expired" in told
 
 
 def test_a_demo_waits_for_the_sweep_and_says_how_long(
