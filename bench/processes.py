@@ -72,6 +72,18 @@ class Process:
                 return
         raise NotReady("...".join(self.log.read_text().splitlines()[-5:]))
 
+    def await_told(self, words: str, seconds: float) -> None:
+        """Wait until its log has these words.
+
+        Raises:
+            NotReady: it ended, or took longer.
+        """
+        give_up = time.monotonic() + seconds
+        while words not in (said := self.log.read_text()):
+            if time.monotonic() > give_up or self._process.poll() is not None:
+                raise NotReady("...".join(said.splitlines()[-5:]))
+            time.sleep(0.05)
+
     def cpu_seconds(self) -> float:
         """Return the processor time of all its threads so far."""
         stat = Path(f"/proc/{self._process.pid}/stat").read_text()

@@ -21,6 +21,10 @@ from bench.results import Results
 FAILURES = (LoadFailed, NotReady, OSError)
 
 
+#: A re-arm of a million leases took 16 to 40 s.
+_REARM_SECONDS = 180
+
+
 class NotOffered(Exception):
     """A subject does not offer what a row measures; the text says what."""
 
@@ -130,10 +134,16 @@ class Run:
             raise NotOffered(f"{call} was answered {next(iter(statuses))}")
 
     def start_ours(self, stack: ExitStack, agents: int, **environ: object) -> Process:
-        """Start our daemon on a database of so many agents, until the stack ends."""
+        """Start our daemon on a database of so many agents, until the stack ends.
+
+        It has re-armed their leases by then, for which it writes each of them: with a
+        million of them, a page took twice as long until then.
+        """
         folder = self.new_folder(stack)
         self.fleets.ours(agents, folder)
-        return stack.enter_context(servers.serve_ours(folder, **environ))
+        ours = stack.enter_context(servers.serve_ours(folder, **environ))
+        ours.await_told("leases re-armed", _REARM_SECONDS)
+        return ours
 
     def start_naive(
         self, stack: ExitStack, agents: int, synchronous: str = "normal"

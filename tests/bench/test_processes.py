@@ -1,5 +1,6 @@
 import socket
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,23 @@ def test_a_server_that_ends_at_once_says_why(tmp_path: Path) -> None:
         running(command, tmp_path, port=free_port()),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("words", "raised"),
+    [("all is there", None), ("what it never says", NotReady)],
+)
+def test_what_a_server_tells_is_awaited(
+    tmp_path: Path, words: str, raised: type[Exception] | None
+) -> None:
+    """It may listen before it is done with its start; ended, it tells no more."""
+    say = "import time; time.sleep(0.2); print('all is there')"
+    process = Process([sys.executable, "-c", say], tmp_path, port=1, environ={})
+
+    with pytest.raises(raised) if raised else nullcontext():
+        process.await_told(words, 10)
+
+    process.kill()
 
 
 def test_a_process_may_be_killed_twice(tmp_path: Path) -> None:
