@@ -1,9 +1,6 @@
 """The repository on SQLite."""
 
 import json
-import math
-import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -12,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from peewee import IntegrityError, SqliteDatabase
 
-from store import failpoints, guarding, listing, queries, rearming, threads
+from store import guarding, listing, queries, rearming, threads
 from store import registration as registering
 from store.base import (
     AgentAlreadyExists,
@@ -32,24 +29,22 @@ from store.base import (
 from store.clock import Clock, LeaseTime, utcnow
 from store.connections import SqliteRegistryDatabase
 from store.figures import Figures
-from store.guard import GuardRules, Hold, Verdict, released
+from store.guard import GuardRules, Hold, released
 from store.leases import Status, status
 from store.models import FIELDS, AgentRecord, from_micros, from_row, to_micros, to_row
 from store.ownership import TOUCHES, may_touch
+from store.pacing import ChunkSize
 from store.queries import execute, execute_many
 from store.quota import Admissions, Quota
 from store.rearming import Listening
 from store.registration import Outcome, Registration
-from store.sweep import TOLD, Chunk, ChunkSize, tell
+from store.snapshots import Snapshots
+from store.sweep import Sweep
 from store.threads import reads, reads_long, writes
 from store.writer import Lane
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: Rows of which a sweep takes note at a time, before it removes them in chunks. To
-#: parse and to sort more of them would hold the interpreter from the event loop.
-_DUE_AT_ONCE = 10_000
 
 # `leases.renewed` and `leases.deadline`.
 _RENEW = f"""
@@ -79,27 +74,11 @@ _KNOWN = """
     FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
 """
 _FOREIGN = f"{_KNOWN} AND NOT {TOUCHES}"
-# Oldest first: under a hold, only some of them go.
-_NOTE_DUE = """
-    SELECT json_group_array(due) FROM (
-        SELECT rowid AS due FROM agents WHERE expires_at <= :now AND {who}
-        ORDER BY expires_at LIMIT :limit)
-"""
-_DUE = _NOTE_DUE.format(who="TRUE")
-_DUE_BEATEN = _NOTE_DUE.format(who=queries.HAS_BEATEN)
-_DUE_UNBEATEN = _NOTE_DUE.format(who=f"NOT {queries.HAS_BEATEN}")
 _DATABASE_BYTES = """
     SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()
 """
 _DELETE = f"DELETE FROM agents WHERE agent_id = :id AND {TOUCHES}"  # noqa: S608
 _IS_THERE = "SELECT 1 FROM agents WHERE agent_id = :id"
-# The deadline is checked again: since the rows were noted, a beat may have been
-# committed.
-_DELETE_DUE = """
-    DELETE FROM agents
-    WHERE rowid IN (SELECT value FROM json_each(:rows)) AND expires_at <= :now
-    RETURNING agent_id, last_heartbeat, ttl_seconds
-"""
 
 
 class SqliteAgentRegistryRepository(AgentRegistryRepository):
@@ -117,8 +96,11 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         super().__init__(clock, lease_time=lease_time, guard=guard)
         self._database = database
         self._admissions = Admissions(database.writing, quota)
-        #: Held while a hold and lease time move, or a sweep judges by both.
-        self._moving = threading.Lock()
+        # No bound method of ours: what refers to itself is collected late, and ends
+        # its threads late.
+        judging = lease_time.now if lease_time else clock
+        self._snapshots = Snapshots(database.reading, judging, lease_time)
+        self._sweep = Sweep(database, self._snapshots, guard)
         self._one = queries.text(queries.one(), database.reading)
         self._insert = queries.text(queries.insert(), database.writing)
         self._upsert = queries.text(queries.upsert(), database.writing)
@@ -186,7 +168,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             )
             return AgentView(found, judged, now)
 
-        return self._judged(look)
+        return self._snapshots.judged(look)
 
     @reads_long
     def list_all(
@@ -201,7 +183,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
                 query = query.where(queries.listed(now, held=self._holds(now)))
             return list(query.execute(self._database.reading))
 
-        return self._judged(listed)
+        return self._snapshots.judged(listed)
 
     @reads_long
     def list_page(
@@ -225,7 +207,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             more = execute(database, *listing.follows(agents, at, last)).fetchone()
             return AgentPage(body, last if more else None)
 
-        return self._judged(page, now)
+        return self._snapshots.judged(page, now)
 
     @reads
     def count_by_status(self, now: datetime | None = None) -> dict[Status, int]:
@@ -245,7 +227,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
                 Status.DEAD: dead - held,
             }
 
-        return self._judged(count, now)
+        return self._snapshots.judged(count, now)
 
     @writes(Lane.HEARTBEAT)
     def update_heartbeat(self, agent_id: str) -> AgentRecord:
@@ -294,24 +276,11 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
 
     def delete_expired(self) -> int:
         """See `AgentRegistryRepository`."""
-        return self._remove_due(_DUE)
+        return self._sweep.remove_all()
 
     def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
         """See `AgentRegistryRepository`."""
-        if self.guard is None:
-            return Swept(self.delete_expired())
-        with self._moving:
-            take, hold = self._begin_sweep(self.guard)
-        removed = self._remove_due(_DUE_UNBEATEN, keep_on=keep_on)
-        removed += self._remove_due(
-            _DUE_BEATEN, most=take, told=removed, keep_on=keep_on
-        )
-        if not keep_on():
-            return Swept(removed, self._count_due(), hold, whole=False)
-        if hold is None:
-            self._end_hold()
-            return Swept(removed)
-        return Swept(removed, self._count_due(), hold)
+        return self._sweep.run(keep_on)
 
     @reads
     def hold(self) -> Hold | None:
@@ -319,7 +288,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         if self.guard is None:
             return None
         rules = self.guard
-        return self._judged(
+        return self._snapshots.judged(
             lambda now: guarding.judge(self._database.reading, now, rules).hold
         )
 
@@ -353,7 +322,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         moved: Callable[[], object] = lambda: None,
     ) -> None:
         """See `AgentRegistryRepository`."""
-        with self._moving:
+        with self._snapshots.still:
             self._move_lease_time(stopped_at, to)
             moved()
 
@@ -394,107 +363,6 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             after=after,
             rows=rows,
         )
-
-    def _begin_sweep(self, rules: GuardRules) -> Verdict:
-        """Judge, and keep the hold there is.
-
-        Judged by a reader: to count a tenth of a million takes 0.2 s, for which no
-        beat should wait. So what is kept is kept only if the hold is still the one
-        that was judged by: an operator may have ended it, or lease time moved it.
-        """
-        while True:
-            before, found = self._judge(rules)
-            if found.hold in (None, before) or self._replace_hold(before, found.hold):
-                break
-        if found.hold is not None and before is None:
-            self._database.ledger.hold_began()
-        return found
-
-    @reads
-    def _judge(self, rules: GuardRules) -> tuple[Hold | None, Verdict]:
-        """Judge who is due; return the hold that had begun before as well."""
-        database = self._database.reading
-        return self._judged(
-            lambda now: (
-                guarding.current(database),
-                guarding.judge(database, now, rules),
-            )
-        )
-
-    @writes(Lane.SWEEP)
-    def _replace_hold(self, before: Hold | None, hold: Hold | None) -> bool:
-        database = self._database.writing
-        unchanged = guarding.current(database) == before
-        if unchanged:
-            guarding.keep(database, hold)
-        return unchanged
-
-    @writes(Lane.SWEEP)
-    def _end_hold(self) -> None:
-        # Only now that its last agents are gone: without it, they would be judged
-        # anew, and held anew.
-        guarding.keep(self._database.writing, None)
-
-    def _remove_due(
-        self,
-        which: str,
-        most: float = math.inf,
-        told: int = 0,
-        keep_on: Callable[[], bool] = lambda: True,
-    ) -> int:
-        """Remove who is dead, in chunks, and at most so many; return how many."""
-        size = ChunkSize()
-        removed = 0
-        while removed < most:
-            at_once = int(min(most - removed, _DUE_AT_ONCE))
-            due = self._due(which, at_once)
-            for rows in size.cut(due):
-                if not keep_on():
-                    return removed
-                chunk, now = self._delete_due(rows)
-                size.learn(len(rows), chunk.seconds)
-                tell(chunk, now, told=told + removed)
-                removed += chunk.removed
-                self._database.ledger.expired(chunk.removed)
-                failpoints.reach("mid_sweep")
-            if len(due) < at_once:
-                break
-        return removed
-
-    @reads
-    def _due(self, which: str, limit: int) -> list[int]:
-        """Note rows that are dead, in the order they are stored in."""
-        values = {"now": to_micros(self.lease_now()), "limit": limit}
-        (rows,) = execute(self._database.reading, which, values).fetchone()
-        return sorted(json.loads(rows))
-
-    @reads
-    def _count_due(self) -> int:
-        return guarding.due(self._database.reading, self.lease_now())
-
-    @writes(Lane.SWEEP)
-    def _delete_due(self, rows: list[int]) -> tuple[Chunk, datetime]:
-        # Judged in each chunk: lease time may have jumped since the rows were noted.
-        now = self.lease_now()
-        started = time.perf_counter()
-        values = {"rows": json.dumps(rows), "now": to_micros(now)}
-        deleting = self._write(_DELETE_DUE, values)
-        expired = deleting.fetchmany(TOLD)
-        deleting.close()
-        (removed,) = self._write("SELECT changes()").fetchone()
-        return Chunk(removed, expired, time.perf_counter() - started), now
-
-    def _judged(self, read: Callable[[datetime], T], now: datetime | None = None) -> T:
-        """Read one snapshot, at an instant that judges it rightly."""
-        while True:
-            generation = self._generation()
-            with self._database.reading.atomic():
-                found = read(now or self.lease_now())
-            if generation == self._generation():
-                return found
-
-    def _generation(self) -> int:
-        return self._lease_time.generation if self._lease_time else 0
 
     def _holds(self, now: datetime) -> bool:
         if self.guard is None:

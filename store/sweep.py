@@ -1,21 +1,48 @@
-"""How a sweep cuts its work: chunks that hold the writer for about 5 ms."""
+"""Removing who is dead, in chunks that hold the writer for about 5 ms."""
 
+import json
 import logging
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from store.models import from_micros
-from store.pacing import Pace
+from store import failpoints, guarding, queries
+from store.base import Swept
+from store.connections import SqliteRegistryDatabase
+from store.guard import GuardRules, Hold, Verdict
+from store.models import from_micros, to_micros
+from store.pacing import ChunkSize
+from store.queries import execute
+from store.snapshots import Snapshots
+from store.threads import reads, writes
+from store.writer import Lane
 
 log = logging.getLogger(__name__)
 
 #: Expiries told one by one in a sweep; of the rest the log gives the number.
-TOLD = 100
-#: How long one chunk's statement may take. With its commit, and a checkpoint behind
-#: every few of them, it holds the writer for 5 to 8 ms: so long a beat waits.
-_CHUNK_SECONDS = 0.002
-_SMALLEST, _FIRST, _LARGEST = 20, 200, 5_000
+_TOLD = 100
+#: Rows of which a sweep takes note at a time, before it removes them in chunks. To
+#: parse and to sort more of them would hold the interpreter from the event loop.
+_NOTED_AT_ONCE = 10_000
+
+# Oldest first: under a hold, only some of them go.
+_NOTE_DUE = """
+    SELECT json_group_array(due) FROM (
+        SELECT rowid AS due FROM agents WHERE expires_at <= :now AND {who}
+        ORDER BY expires_at LIMIT :limit)
+"""
+_DUE = _NOTE_DUE.format(who="TRUE")
+_DUE_BEATEN = _NOTE_DUE.format(who=queries.HAS_BEATEN)
+_DUE_UNBEATEN = _NOTE_DUE.format(who=f"NOT {queries.HAS_BEATEN}")
+# The deadline is checked again: since the rows were noted, a beat may have been
+# committed.
+_DELETE_DUE = """
+    DELETE FROM agents
+    WHERE rowid IN (SELECT value FROM json_each(:rows)) AND expires_at <= :now
+    RETURNING agent_id, last_heartbeat, ttl_seconds
+"""
 
 
 class Chunk(NamedTuple):
@@ -24,31 +51,147 @@ class Chunk(NamedTuple):
     removed: int
     #: The first of them: id, last heartbeat in epoch microseconds, TTL in seconds.
     expired: list[tuple[str, int, int]]
+    #: The instant it was judged by.
+    now: datetime
     seconds: float
 
 
-class ChunkSize(Pace):
-    """Finds the number of rows that takes `_CHUNK_SECONDS` to remove."""
+class Sweep:
+    """Sweeps one database; each step is a job of its reader's or its writer's thread.
 
-    def __init__(self) -> None:
-        super().__init__(_CHUNK_SECONDS, first=_FIRST, least=_SMALLEST, most=_LARGEST)
+    Args:
+        database: what is swept.
+        snapshots: the instants by which it is judged who is dead.
+        guard: when to hold those that expire together; None holds nobody.
+    """
 
-    def cut(self, rows: list[int]) -> Iterator[list[int]]:
-        """Cut `rows` into chunks, each as long as the size learnt until then."""
-        start = 0
-        while start < len(rows):
-            chunk = rows[start : start + self.rows]
-            start += len(chunk)
-            yield chunk
+    def __init__(
+        self,
+        database: SqliteRegistryDatabase,
+        snapshots: Snapshots,
+        guard: GuardRules | None = None,
+    ) -> None:
+        self._database = database
+        self._snapshots = snapshots
+        self._guard = guard
+
+    def remove_all(self) -> int:
+        """Remove whoever is dead, whatever the guard says; return how many."""
+        return self._remove(_DUE)
+
+    def run(self, keep_on: Callable[[], bool]) -> Swept:
+        """Remove whom the guard lets go, as long as `keep_on()`."""
+        if self._guard is None:
+            return Swept(self.remove_all())
+        with self._snapshots.still:
+            take, hold = self._begin(self._guard)
+        removed = self._remove(_DUE_UNBEATEN, keep_on=keep_on)
+        removed += self._remove(_DUE_BEATEN, most=take, told=removed, keep_on=keep_on)
+        if not keep_on():
+            return Swept(removed, self._count_due(), hold, whole=False)
+        if hold is None:
+            self._end_hold()
+            return Swept(removed)
+        return Swept(removed, self._count_due(), hold)
+
+    def _begin(self, rules: GuardRules) -> Verdict:
+        """Judge, and keep the hold there is.
+
+        Judged by a reader: to count a tenth of a million takes 0.2 s, for which no
+        beat should wait. So what is kept is kept only if the hold is still the one
+        that was judged by: an operator may have ended it, or lease time moved it.
+        """
+        while True:
+            before, found = self._judge(rules)
+            if found.hold in (None, before) or self._replace_hold(before, found.hold):
+                break
+        if found.hold is not None and before is None:
+            self._database.ledger.hold_began()
+        return found
+
+    @reads
+    def _judge(self, rules: GuardRules) -> tuple[Hold | None, Verdict]:
+        """Judge who is due; return the hold that had begun before as well."""
+        database = self._database.reading
+        return self._snapshots.judged(
+            lambda now: (
+                guarding.current(database),
+                guarding.judge(database, now, rules),
+            )
+        )
+
+    @writes(Lane.SWEEP)
+    def _replace_hold(self, before: Hold | None, hold: Hold | None) -> bool:
+        database = self._database.writing
+        unchanged = guarding.current(database) == before
+        if unchanged:
+            guarding.keep(database, hold)
+        return unchanged
+
+    @writes(Lane.SWEEP)
+    def _end_hold(self) -> None:
+        # Only now that its last agents are gone: without it, they would be judged
+        # anew, and held anew.
+        guarding.keep(self._database.writing, None)
+
+    def _remove(
+        self,
+        which: str,
+        most: float = math.inf,
+        told: int = 0,
+        keep_on: Callable[[], bool] = lambda: True,
+    ) -> int:
+        """Remove who is dead, in chunks, and at most so many; return how many."""
+        size = ChunkSize()
+        removed = 0
+        while removed < most:
+            at_once = int(min(most - removed, _NOTED_AT_ONCE))
+            noted = self._note_due(which, at_once)
+            for rows in size.cut(noted):
+                if not keep_on():
+                    return removed
+                chunk = self._delete_due(rows)
+                size.learn(len(rows), chunk.seconds)
+                _tell(chunk, most=_TOLD - told - removed)
+                removed += chunk.removed
+                self._database.ledger.expired(chunk.removed)
+                failpoints.reach("mid_sweep")
+            if len(noted) < at_once:
+                break
+        return removed
+
+    @reads
+    def _note_due(self, which: str, limit: int) -> list[int]:
+        """Note rows that are dead, in the order they are stored in."""
+        values = {"now": to_micros(self._snapshots.now()), "limit": limit}
+        (rows,) = execute(self._database.reading, which, values).fetchone()
+        return sorted(json.loads(rows))
+
+    @reads
+    def _count_due(self) -> int:
+        return guarding.due(self._database.reading, self._snapshots.now())
+
+    @writes(Lane.SWEEP)
+    def _delete_due(self, rows: list[int]) -> Chunk:
+        # Judged in each chunk: lease time may have jumped since the rows were noted.
+        now = self._snapshots.now()
+        database = self._database.writing
+        started = time.perf_counter()
+        values = {"rows": json.dumps(rows), "now": to_micros(now)}
+        deleting = execute(database, _DELETE_DUE, values)
+        expired = deleting.fetchmany(_TOLD)
+        deleting.close()
+        (removed,) = execute(database, "SELECT changes()").fetchone()
+        return Chunk(removed, expired, now, time.perf_counter() - started)
 
 
-def tell(chunk: Chunk, now: datetime, *, told: int) -> None:
-    """Log of each agent why it was removed, unless `told` were logged before."""
-    for agent_id, last_heartbeat, ttl_seconds in chunk.expired[: max(0, TOLD - told)]:
+def _tell(chunk: Chunk, *, most: int) -> None:
+    """Log of each agent why it was removed, but of `most` of them only."""
+    for agent_id, last_heartbeat, ttl_seconds in chunk.expired[: max(0, most)]:
         log.info(
             "Agent %s expired: silent for %.1f s, its TTL is %d s",
             agent_id,
-            (now - from_micros(last_heartbeat)).total_seconds(),
+            (chunk.now - from_micros(last_heartbeat)).total_seconds(),
             ttl_seconds,
             extra={"action": "agent_expired", "agent_id": agent_id},
         )

@@ -17,7 +17,10 @@ from store import (
     Storage,
 )
 from store.clock import utcnow
+from store.connections import SqliteRegistryDatabase
 from store.guard import Hold, Level, Verdict
+from store.snapshots import Snapshots
+from store.sweep import Sweep
 from store.writer import Lane
 
 MakeRecord = Callable[..., AgentRecord]
@@ -109,17 +112,6 @@ def test_no_sweep_sees_a_hold_on_its_way_through_time(
     assert removed == [0]
 
 
-class ReleasedMeanwhile(SqliteAgentRegistryRepository):
-    """A repository whose hold an operator ends just after it was judged by."""
-
-    def _judge(self, rules: GuardRules) -> tuple[Hold | None, Verdict]:
-        judged = super()._judge(rules)
-        before, _ = judged
-        if before is not None and before.level is not Level.RELEASED:
-            self.release_hold()
-        return judged
-
-
 @pytest.fixture
 def expire(make_record: Callable[..., AgentRecord]) -> Expire:
     """Return a function that lets a fleet which beat expire at once."""
@@ -160,13 +152,24 @@ def test_a_hold_that_is_ended_as_a_sweep_judges_stays_ended(
     storage: Storage, expire: Expire
 ) -> None:
     """The sweep judges anew, and takes who was held."""
-    repo = ReleasedMeanwhile(storage.database, guard=GuardRules(most_fraction=2))  # type: ignore[arg-type] # SQLite's own
+    database = storage.database
+    assert isinstance(database, SqliteRegistryDatabase)
+    repo = SqliteAgentRegistryRepository(database, guard=GuardRules(most_fraction=2))
+
+    class ReleasedMeanwhile(Sweep):
+        def _judge(self, rules: GuardRules) -> tuple[Hold | None, Verdict]:
+            judged = super()._judge(rules)
+            before, _ = judged
+            if before is not None and before.level is not Level.RELEASED:
+                repo.release_hold()
+            return judged
+
+    snapshots = Snapshots(database.reading, utcnow)
     with freeze_time(NOON) as frozen:
         expire(repo, frozen)
         held = repo.sweep().held
-        repo.guard = GuardRules()
 
-        swept = repo.sweep()
+        swept = ReleasedMeanwhile(database, snapshots, GuardRules()).run(lambda: True)
 
     assert held == 100
     assert (swept.removed, swept.hold) == (100, None)

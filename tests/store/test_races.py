@@ -61,22 +61,3 @@ def test_a_beat_at_the_deadline_is_answered_by_a_whole_ttl_or_refused(
             repo.delete(agent_id)
 
     assert seen == {(True, 0, DEADLINE + TTL), (False, 1, None)}
-
-
-def test_a_beat_between_the_note_of_a_sweep_and_its_removal_wins(
-    at_the_deadline: Storage, make_record: Callable[..., AgentRecord]
-) -> None:
-    """The deadline is checked in the statement that removes."""
-    repo: Any = at_the_deadline.agents
-    repo.add(make_record("agent-1", last_heartbeat=NOON, ttl_seconds=TTL.seconds))
-    note = repo._due
-
-    def note_and_let_beat(*args: Any) -> Any:
-        noted = note(*args)
-        repo.update_heartbeats(["agent-1"])
-        return noted
-
-    repo._due = note_and_let_beat
-
-    assert repo.delete_expired() == 0
-    assert repo.get("agent-1").expires_at == DEADLINE + TTL

@@ -1,121 +1,24 @@
-"""What is SQLite's own: how it sweeps, and what it says."""
+"""What is SQLite's own."""
 
-import logging
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from freezegun.api import FrozenDateTimeFactory
 
 from store import (
     AgentRecord,
     AgentRegistryRepository,
-    SqliteAgentRegistryRepository,
-    Storage,
     StoreUnavailable,
     create_storage_backend,
 )
 from store.leases import Status
-from store.sweep import Chunk
 
 MakeRecord = Callable[..., AgentRecord]
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-def add_all(repo: AgentRegistryRepository, records: list[AgentRecord]) -> None:
-    """Add many records at the price of few commits."""
-    for added in [repo.submit(repo.add, record) for record in records]:
-        added.result()
-
-
-def test_a_sweep_takes_more_than_one_chunk_holds(
-    repo: AgentRegistryRepository,
-    make_record: MakeRecord,
-    frozen: FrozenDateTimeFactory,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """All the dead go; of many, a hundred are told."""
-    caplog.set_level(logging.INFO, "store")
-    add_all(
-        repo,
-        [
-            make_record(f"agent-{n:04}", last_heartbeat=NOON - timedelta(seconds=n))
-            for n in range(1100)
-        ],
-    )
-    frozen.tick(59)
-
-    assert repo.delete_expired() == 1099
-    assert [agent.agent_id for agent in repo.list_all()] == ["agent-0000"]
-    assert len(caplog.messages) == 100
-
-
-def test_a_beat_committed_after_the_dead_were_noted_wins(
-    storage: Storage, make_record: MakeRecord, frozen: FrozenDateTimeFactory
-) -> None:
-    """The deadline is checked again as the row is removed."""
-
-    class Hurried(SqliteAgentRegistryRepository):
-        def _due(self, which: str, limit: int) -> list[int]:
-            due = super()._due(which, limit)
-            self.update_heartbeats(["heard"])
-            return due
-
-    repo = Hurried(storage.database)  # type: ignore[arg-type] # SQLite's own
-    add_all(repo, [make_record("heard"), make_record("silent")])
-    frozen.tick(60)
-
-    assert repo.delete_expired() == 1
-    assert [agent.agent_id for agent in repo.list_all()] == ["heard"]
-
-
-def test_a_sweep_that_is_cut_is_taken_up_by_the_next(
-    storage: Storage, make_record: MakeRecord, frozen: FrozenDateTimeFactory
-) -> None:
-    """What it removed stays removed, and nobody is removed twice."""
-
-    class Cut(SqliteAgentRegistryRepository):
-        chunks = 0
-
-        def _delete_due(self, rows: list[int]) -> tuple[Chunk, datetime]:
-            self.chunks += 1
-            if self.chunks == 3:
-                raise StoreUnavailable("the disk is full")
-            return super()._delete_due(rows)
-
-    repo = Cut(storage.database)  # type: ignore[arg-type] # SQLite's own
-    add_all(repo, [make_record(f"agent-{n}") for n in range(1100)])
-    frozen.tick(60)
-
-    with pytest.raises(StoreUnavailable):
-        repo.delete_expired()
-    left = len(repo.list_all(include_dead=True))
-
-    assert 0 < left < 1100
-    assert [repo.delete_expired(), repo.delete_expired()] == [left, 0]
-
-
-def test_an_expiry_says_why(
-    repo: AgentRegistryRepository,
-    make_record: MakeRecord,
-    frozen: FrozenDateTimeFactory,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """How long the agent was silent, and what its TTL was."""
-    caplog.set_level(logging.INFO, "store")
-    repo.add(make_record())
-    frozen.tick(61.5)
-    repo.delete_expired()
-    (said,) = caplog.records
-
-    assert said.message == (
-        "Agent summariser-1 expired: silent for 61.5 s, its TTL is 60 s"
-    )
-    assert (said.action, said.agent_id) == ("agent_expired", "summariser-1")
 
 
 @pytest.mark.parametrize("method", ["add", "register", "beat", "delete", "sweep"])

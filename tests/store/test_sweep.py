@@ -1,52 +1,122 @@
-"""How a sweep cuts its work."""
+"""How the dead are removed."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from freezegun.api import FrozenDateTimeFactory
 
-from store.sweep import ChunkSize
+from store import (
+    AgentRecord,
+    AgentRegistryRepository,
+    RegistryDatabase,
+    Storage,
+    StoreUnavailable,
+)
+from store.clock import utcnow
+from store.connections import SqliteRegistryDatabase
+from store.snapshots import Snapshots
+from store.sweep import Chunk, Sweep
+
+MakeRecord = Callable[..., AgentRecord]
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def sizes(learnt: float, rows: int = 100_000) -> list[int]:
-    """Return the lengths of the chunks, when a row takes `learnt` seconds."""
-    size = ChunkSize()
-    cut = []
-    for chunk in size.cut(list(range(rows))):
-        cut.append(len(chunk))
-        size.learn(len(chunk), len(chunk) * learnt)
-    return cut
+def add_all(repo: AgentRegistryRepository, records: list[AgentRecord]) -> None:
+    """Add many records at the price of few commits."""
+    for added in [repo.submit(repo.add, record) for record in records]:
+        added.result()
 
 
-@pytest.mark.parametrize(("seconds_a_row", "rows"), [(1e-5, 200), (5e-5, 40)])
-def test_chunks_grow_or_shrink_to_two_milliseconds(
-    seconds_a_row: float, rows: int
+def sweep_of(database: RegistryDatabase, kind: type[Sweep]) -> Sweep:
+    """Make a sweep of a kind."""
+    assert isinstance(database, SqliteRegistryDatabase)
+    return kind(database, Snapshots(database.reading, utcnow))
+
+
+def test_a_sweep_takes_more_than_one_chunk_holds(
+    repo: AgentRegistryRepository,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whatever the disk makes of a row."""
-    assert sizes(seconds_a_row)[5] == pytest.approx(rows, abs=1)
+    """All the dead go; of many, a hundred are told."""
+    caplog.set_level(logging.INFO, "store")
+    add_all(
+        repo,
+        [
+            make_record(f"agent-{n:04}", last_heartbeat=NOON - timedelta(seconds=n))
+            for n in range(1100)
+        ],
+    )
+    frozen.tick(59)
+
+    assert repo.delete_expired() == 1099
+    assert [agent.agent_id for agent in repo.list_all()] == ["agent-0000"]
+    assert len(caplog.messages) == 100
 
 
-def test_one_slow_chunk_only_halves_the_next() -> None:
-    """It may have waited for the disk."""
-    size = ChunkSize()
-    chunks = size.cut(list(range(1_000)))
-    first = len(next(chunks))
-    size.learn(first, 10.0)
+def test_a_beat_committed_after_the_dead_were_noted_wins(
+    storage: Storage, make_record: MakeRecord, frozen: FrozenDateTimeFactory
+) -> None:
+    """The deadline is checked again as the row is removed."""
+    repo, database = storage
 
-    assert len(next(chunks)) == first // 2
+    class Hurried(Sweep):
+        def _note_due(self, which: str, limit: int) -> list[int]:
+            noted = super()._note_due(which, limit)
+            repo.update_heartbeats(["heard"])
+            return noted
+
+    add_all(repo, [make_record("heard"), make_record("silent")])
+    frozen.tick(60)
+
+    assert sweep_of(database, Hurried).remove_all() == 1
+    assert [agent.agent_id for agent in repo.list_all()] == ["heard"]
 
 
-@pytest.mark.parametrize(("seconds_a_row", "rows"), [(1.0, 20), (1e-9, 5_000)])
-def test_chunks_have_bounds(seconds_a_row: float, rows: int) -> None:
-    """Neither a row at a time nor all at once."""
-    assert sizes(seconds_a_row)[-2] == rows
+def test_a_sweep_that_is_cut_is_taken_up_by_the_next(
+    storage: Storage, make_record: MakeRecord, frozen: FrozenDateTimeFactory
+) -> None:
+    """What it removed stays removed, and nobody is removed twice."""
+    repo, database = storage
+
+    class Cut(Sweep):
+        chunks = 0
+
+        def _delete_due(self, rows: list[int]) -> Chunk:
+            self.chunks += 1
+            if self.chunks == 3:
+                raise StoreUnavailable("the disk is full")
+            return super()._delete_due(rows)
+
+    add_all(repo, [make_record(f"agent-{n}") for n in range(1100)])
+    frozen.tick(60)
+
+    with pytest.raises(StoreUnavailable):
+        sweep_of(database, Cut).remove_all()
+    left = len(repo.list_all(include_dead=True))
+
+    assert 0 < left < 1100
+    assert [repo.delete_expired(), repo.delete_expired()] == [left, 0]
 
 
-def test_every_row_is_in_one_chunk() -> None:
-    """In their order."""
-    rows = list(range(12_345))
-    size = ChunkSize()
+def test_an_expiry_says_why(
+    repo: AgentRegistryRepository,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """How long the agent was silent, and what its TTL was."""
+    caplog.set_level(logging.INFO, "store")
+    repo.add(make_record())
+    frozen.tick(61.5)
+    repo.delete_expired()
+    (said,) = caplog.records
 
-    cut = []
-    for chunk in size.cut(rows):
-        cut += chunk
-        size.learn(len(chunk), 0.001)
-
-    assert cut == rows
+    assert said.message == (
+        "Agent summariser-1 expired: silent for 61.5 s, its TTL is 60 s"
+    )
+    assert (said.action, said.agent_id) == ("agent_expired", "summariser-1")

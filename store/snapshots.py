@@ -1,0 +1,51 @@
+"""Reading at one instant, although lease time may jump meanwhile."""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+
+from peewee import SqliteDatabase
+
+from store.clock import LeaseTime
+
+T = TypeVar("T")
+
+
+class Snapshots:
+    """What the database holds at an instant, judged by the leases of that instant.
+
+    Args:
+        database: the connection that reads.
+        now: the instant by which leases are judged.
+        lease_time: where it jumps; None where `now` is the clock.
+    """
+
+    def __init__(
+        self,
+        database: SqliteDatabase,
+        now: Callable[[], datetime],
+        lease_time: LeaseTime | None = None,
+    ) -> None:
+        self._database = database
+        self.now = now
+        self._lease_time = lease_time
+        #: Held while a hold and lease time move, or a sweep judges by both.
+        self.still = threading.Lock()
+
+    def judged(self, read: Callable[[datetime], T], now: datetime | None = None) -> T:
+        """Read one snapshot, at an instant that judges it rightly.
+
+        Args:
+            read: is given the instant; called again if lease time jumped meanwhile.
+            now: the instant, where the caller has one already.
+        """
+        while True:
+            generation = self._generation()
+            with self._database.atomic():
+                found = read(now or self.now())
+            if generation == self._generation():
+                return found
+
+    def _generation(self) -> int:
+        return self._lease_time.generation if self._lease_time else 0
