@@ -6,8 +6,10 @@ log held, and looks whole all the same: so only a backup with its manifest is pu
 back.
 """
 
+import glob
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -20,6 +22,10 @@ from store.models import from_micros, to_micros
 #: Pages copied at a time, 1 MB, and the pause after them.
 _STEP_PAGES = 512
 _STEP_PAUSE_SECONDS = 0.005
+
+#: What SQLite keeps beside a database that holds some of what is committed, or of what
+#: is to be undone.
+_LOGS = ("-wal", "-journal")
 
 _COUNT = "SELECT count(*) FROM agents"
 _MAKE_MANIFEST = """
@@ -36,12 +42,14 @@ def backup(database: Path, target: Path) -> Manifest:
     snapshot, in small steps: writers go on, and only the log grows meanwhile.
 
     Raises:
-        StoreUnusable: `database` is none of ours, or damaged.
+        StoreUnusable: `database` is none of ours, or damaged; or `target` is a
+            database that is served.
         StoreUnavailable: it cannot be read, or `target` not be written, now.
     """
     schema.check(database)
     if not database.exists():
         raise StoreUnusable(f"{database} does not exist")
+    _refuse_served(target, database)
     partial = Path(f"{target}.partial")
     with _undone(partial), _told(f"{database} was not backed up to {target}"):
         partial.unlink(missing_ok=True)
@@ -65,13 +73,17 @@ def restore(source: Path, database: Path) -> Restored:
     """
     manifest = verify(source)
     fresh = schema.restoring(database)
+    partial = Path(f"{fresh}.partial")
     with _told(f"{source} was not restored to {database}"):
-        with _undone(fresh):
-            fresh.unlink(missing_ok=True)
-            _copy_file(source, fresh)
+        place = _place_aside(database, cut_short=fresh.exists())
+        with _undone(partial):
+            partial.unlink(missing_ok=True)
+            _copy_file(source, partial)
+            partial.replace(fresh)
         # From here on `schema.check` refuses to serve until this is done again:
         # at no moment may an empty registry be made in the place.
-        aside = _put_aside(database)
+        _sync(database.parent)
+        aside = _put_aside(database, place)
         fresh.replace(database)
         _sync(database.parent)
     return Restored(manifest, aside)
@@ -117,18 +129,31 @@ def _copy(database: Path, partial: Path) -> Manifest:
         (agents,) = live.execute(_COUNT).fetchone()
         (version,) = live.execute("PRAGMA user_version").fetchone()
         manifest = Manifest(utcnow(), agents, version)
-        live.backup(
-            copy,
-            pages=_STEP_PAGES,
-            progress=lambda *_progress: failpoints.reach("mid_backup"),
-            sleep=_STEP_PAUSE_SECONDS,
-        )
+        live.backup(copy, pages=_STEP_PAGES, progress=_pause)
         live.execute("ROLLBACK")
         copy.execute("PRAGMA journal_mode = delete")  # one file, without a log
+        # A backup that was put in the place by hand has one already.
+        copy.execute("DROP TABLE IF EXISTS manifest")
         copy.execute(_MAKE_MANIFEST)
         values = (to_micros(manifest.taken_at), agents, version)
         copy.execute(_WRITE_MANIFEST, values)
     return manifest
+
+
+def _pause(*_progress: int) -> None:
+    # Between two steps. `sleep` of Connection.backup() is for a source that is locked.
+    failpoints.reach("mid_backup")
+    time.sleep(_STEP_PAUSE_SECONDS)
+
+
+def _refuse_served(target: Path, database: Path) -> None:
+    """Refuse to put a backup in the place of a database: its commits would be lost."""
+    if not target.exists():
+        return
+    if database.samefile(target):
+        raise StoreUnusable(f"{target} is the database itself")
+    if schema.beside(target, "-wal").exists():
+        raise StoreUnusable(f"{target} is a database that is in use: it has a log")
 
 
 def _copy_file(source: Path, fresh: Path) -> None:
@@ -143,18 +168,36 @@ def _copy_file(source: Path, fresh: Path) -> None:
     _sync(fresh)
 
 
-def _put_aside(database: Path) -> Path | None:
-    """Rename the database and its log, so that they still belong together."""
-    stamp = f"{utcnow():%Y%m%dT%H%M%S.%fZ}"
-    aside = Path(f"{database}.before-{stamp}")
-    log, index = Path(f"{database}-wal"), Path(f"{database}-shm")
-    if log.exists():
-        log.replace(f"{aside}-wal")
-    index.unlink(missing_ok=True)  # made anew from the log
+def _place_aside(database: Path, *, cut_short: bool) -> Path:
+    """Name the place for what stands in the way of a backup.
+
+    It is that of a log without its database, where a restore was cut short between
+    the two: apart, what only the log has would be lost.
+    """
+    name = glob.escape(database.name)
+    for suffix in _LOGS if cut_short else ():
+        for log in database.parent.glob(f"{name}.before-*{suffix}"):
+            place = Path(str(log).removesuffix(suffix))
+            if not place.exists():
+                return place
+    return Path(f"{database}.before-{utcnow():%Y%m%dT%H%M%S.%fZ}")
+
+
+def _put_aside(database: Path, place: Path) -> Path | None:
+    """Rename the database and its logs, so that they still belong together.
+
+    The journal, too, which a database has until its first start is done: whatever is
+    put in the place would be rolled back by it.
+    """
+    for suffix in _LOGS:
+        log = Path(f"{database}{suffix}")
+        if log.exists():
+            log.replace(f"{place}{suffix}")
+    Path(f"{database}-shm").unlink(missing_ok=True)  # made anew from the log
     if not database.exists():
         return None
-    database.replace(aside)
-    return aside
+    database.replace(place)
+    return place
 
 
 def _require_whole(path: Path) -> None:

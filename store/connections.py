@@ -58,8 +58,9 @@ class SqliteRegistryDatabase(RegistryDatabase):
     ) -> None:
         self.location = str(path)
         # One lock a file, by whatever links it is reached.
-        self.lock_path = Path(f"{path.resolve()}.lock")
+        self.lock_path = schema.beside(path, ".lock")
         self._path = path
+        self._log_file = str(schema.beside(path, "-wal"))
         self._reader_threads = reader_threads
         self._wal_limit_bytes = wal_limit_bytes
         #: For the writer's thread alone.
@@ -138,7 +139,7 @@ class SqliteRegistryDatabase(RegistryDatabase):
 
     def figures(self) -> Figures:
         """Return what was counted."""
-        return self.ledger.figures(log_bytes(self.writing))
+        return self.ledger.figures(log_bytes(self._log_file))
 
     def close(self) -> None:
         """See `RegistryDatabase`."""
@@ -165,7 +166,11 @@ class SqliteRegistryDatabase(RegistryDatabase):
         sound = Soundness(self._path, self.writing)
         readers = Readers(self.reading, self._reader_threads, sound.require_files)
         self._tending = tending = WriteAheadLog(
-            self.writing, readers, self.room, limit_bytes=self._wal_limit_bytes
+            self.writing,
+            self._log_file,
+            readers,
+            self.room,
+            limit_bytes=self._wal_limit_bytes,
         )
         writer = Writer(
             self.writing,
@@ -207,7 +212,7 @@ def _mended(sound: Soundness, tending: WriteAheadLog, error: Exception) -> bool:
 def _remove_if_empty(path: Path) -> None:
     """Leave no file behind that could not be made a database: it would look emptied."""
     if path.exists() and not path.stat().st_size:
-        path.unlink()
+        path.resolve().unlink()  # not a link to it, which is the operator's
 
 
 def _close_both(writer: Writer, readers: Readers) -> None:

@@ -53,10 +53,7 @@ def check(path: Path) -> None:
     """
     marks = _read_marks(path)
     if restoring(path).exists():
-        raise StoreUnusable(
-            f"a restore to {path} was cut short: run it again, "
-            f"or remove {restoring(path)}"
-        )
+        raise StoreUnusable(f"a restore to {path} was cut short: run it again")
     if marks is None:
         _refuse_lone_log(path)
         return
@@ -65,9 +62,14 @@ def check(path: Path) -> None:
     _refuse_newer(path, marks.version)
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """Name a file that belongs to a database: beside it, not beside a link to it."""
+    return Path(f"{path.resolve()}{suffix}")
+
+
 def restoring(path: Path) -> Path:
     """Name the file that stands beside `path` while a backup is being put there."""
-    return Path(f"{path.resolve()}.restoring")
+    return beside(path, ".restoring")
 
 
 def refuse_emptied(path: Path, lock_path: Path) -> None:
@@ -83,7 +85,7 @@ def refuse_emptied(path: Path, lock_path: Path) -> None:
         path.exists()
         and not path.stat().st_size
         and lock_path.exists()
-        and not Path(f"{path}-journal").exists()
+        and not beside(path, "-journal").exists()
     ):
         raise StoreUnusable(_emptied(path))
 
@@ -158,7 +160,7 @@ def _no_database(path: Path, error: sqlite3.DatabaseError) -> str:
 
 def _refuse_lone_log(path: Path) -> None:
     """Refuse a log without its database: SQLite would delete it as left over."""
-    log = Path(f"{path.resolve()}-wal")
+    log = beside(path, "-wal")
     if log.exists() and log.stat().st_size:
         raise StoreUnusable(_emptied(path))
 

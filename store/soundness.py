@@ -74,7 +74,8 @@ def check(path: Path) -> None:
     try:
         # A transaction that was cut short before there was a log is rolled back
         # first, which takes writing.
-        found = quick_check(path, writable=Path(f"{path}-journal").exists())
+        journal = schema.beside(path, "-journal")
+        found = quick_check(path, writable=journal.exists())
     except sqlite3.Error as error:
         raise StoreUnusable(f"{path} cannot be opened: {error}") from error
     if found is not None:
@@ -95,7 +96,7 @@ class Soundness:
         writing: SqliteDatabase,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._paths = (str(path.absolute()), f"{path.resolve()}-wal")
+        self._paths = (str(path.absolute()), str(schema.beside(path, "-wal")))
         self._writing = writing
         self._monotonic = monotonic
         self._opened: list[_Identity] | None = None

@@ -176,6 +176,88 @@ def test_a_restore_that_was_cut_short_is_not_served_as_an_empty_registry(
     assert ids(storage) == ["first", "second"]
 
 
+def test_a_restore_that_is_run_again_keeps_the_log_with_its_database(
+    storage: Storage, target: Path, make_record: MakeRecord
+) -> None:
+    """It was cut short between the two: the log was aside, the database was not."""
+    storage.database.backup(target)
+    place = Path(storage.database.location)
+    storage.agents.register(make_record("later"))
+    log = Path(f"{place}-wal").read_bytes()
+    crashed = place.read_bytes()
+    storage.database.close()
+    place.write_bytes(crashed)
+    Path(f"{place}.before-20261125T120000.000000Z-wal").write_bytes(log)
+    Path(f"{place}.restoring").touch()
+
+    restored = storage.database.restore(target)
+
+    assert restored.put_aside == Path(f"{place}.before-20261125T120000.000000Z")
+    aside = create_storage_backend(f"sqlite:///{restored.put_aside}")
+    assert ids(aside) == ["first", "later", "second"]
+    aside.database.close()
+
+
+def test_a_journal_in_the_place_does_not_undo_what_is_restored(
+    storage: Storage, target: Path, tmp_path: Path
+) -> None:
+    """It belongs to what was there, whose first start was cut short."""
+    storage.database.backup(target)
+    place = tmp_path / "fresh.db"
+    subprocess.run([sys.executable, "-c", DIE_AMID_A_COMMIT, place], check=True)
+    fresh = create_storage_backend(f"sqlite:///{place}")
+
+    restored = fresh.database.restore(target)
+
+    assert ids(fresh) == ["first", "second"]
+    fresh.database.close()
+    assert restored.put_aside
+    assert Path(f"{restored.put_aside}-journal").exists()
+
+
+@pytest.mark.parametrize("name", ["registry.db", "link.db"])
+def test_a_database_is_not_replaced_by_its_own_backup(
+    storage: Storage, tmp_path: Path, name: str
+) -> None:
+    """The store would go on in a file that nobody can see."""
+    (tmp_path / "link.db").symlink_to(tmp_path / "registry.db")
+
+    with pytest.raises(StoreUnusable, match=f"{name} is the database itself"):
+        storage.database.backup(tmp_path / name)
+
+    assert ids(storage) == ["first", "second"]
+
+
+def test_a_backup_replaces_no_database_that_is_served(
+    storage: Storage, tmp_path: Path
+) -> None:
+    """By another daemon: what it has committed would be lost."""
+    other = create_storage_backend(f"sqlite:///{tmp_path}/other.db")
+    other.database.open()
+
+    with pytest.raises(StoreUnusable, match=r"other\.db is a database that is in use"):
+        storage.database.backup(tmp_path / "other.db")
+
+    other.database.close()
+    storage.database.backup(tmp_path / "other.db")
+    storage.database.backup(tmp_path / "other.db")
+
+
+def test_a_backup_that_was_put_in_the_place_by_hand_is_backed_up(
+    storage: Storage, target: Path, tmp_path: Path
+) -> None:
+    """It has a manifest of its own, which is of no use any more."""
+    storage.database.backup(target)
+    copied = create_storage_backend(f"sqlite:///{tmp_path}/copied.db")
+    Path(copied.database.location).write_bytes(target.read_bytes())
+    copied.agents.delete("first")
+
+    manifest = copied.database.backup(tmp_path / "again.db")
+
+    copied.database.close()
+    assert manifest.agents == 1
+
+
 @pytest.mark.parametrize("folder", ["nowhere", "registry.db"])
 def test_a_backup_that_cannot_be_written_leaves_nothing(
     storage: Storage, tmp_path: Path, folder: str
@@ -204,6 +286,19 @@ def test_a_damaged_database_makes_no_backup(
 
     assert target.read_bytes() == whole
 
+
+#: Leaves a journal with what is to be undone, as a first start does that is killed.
+DIE_AMID_A_COMMIT = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA cache_size = 1")
+database.execute("CREATE TABLE filler (text TEXT)")
+database.execute("INSERT INTO filler VALUES (zeroblob(100000))")
+database.execute("BEGIN IMMEDIATE")
+database.execute("UPDATE filler SET text = zeroblob(200000)")
+assert os.path.getsize(sys.argv[1] + "-journal") > 1000
+os._exit(0)
+"""
 
 #: What an operator's `sqlite3` shell does, or another backup.
 READ_AND_CLOSE = """

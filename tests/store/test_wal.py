@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from store import AgentRecord, Storage, StoreUnavailable, create_storage_backend
 from store.readers import Readers
 from store.room import Room
 from store.sqlite import SqliteAgentRegistryRepository
+from store.wal import _PATIENCE_SECONDS as PATIENCE_SECONDS
 from store.wal import WriteAheadLog, may_lose_commits
 
 LIMIT = 1024 * 1024
@@ -146,6 +148,53 @@ def test_a_checkpoint_that_fails_loses_nothing(
     assert not [record for record in caplog.records if record.exc_info]
 
 
+def test_our_readers_are_not_ended_again_and_again_for_nothing(
+    storage: Storage, beat: Callable[[], int]
+) -> None:
+    """While another process reads, as a backup does, the log cannot be emptied."""
+    other = sqlite3.connect(storage.database.location, isolation_level=None)
+    other.execute("BEGIN")
+    other.execute("SELECT count(*) FROM agents").fetchone()
+    while beat() <= LIMIT * SLACK:
+        pass
+    over, answered = threading.Event(), threading.Event()
+
+    def read_long() -> bool:
+        database = storage.agents._database.reading  # type: ignore[attr-defined]
+        with database.atomic():
+            database.execute_sql("SELECT count(*) FROM agents").fetchone()
+            answered.set()
+            return over.wait(30)
+
+    reading = readers_of(storage).submit(read_long)
+    answered.wait()
+    began = time.monotonic()
+    for _ in range(5):
+        beat()
+    seconds = time.monotonic() - began
+    over.set()
+    other.close()
+
+    assert reading.result()
+    assert seconds < 5 * PATIENCE_SECONDS
+
+
+def test_the_log_of_a_linked_database_is_kept_short(
+    tmp_path: Path, make_record: Callable[..., AgentRecord]
+) -> None:
+    """SQLite keeps it beside the database that the link leads to."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "registry.db").symlink_to(tmp_path / "disk" / "registry.db")
+    agents, database = create_storage_backend(
+        f"sqlite:///{tmp_path}/registry.db", wal_limit_bytes=LIMIT
+    )
+    agents.register(make_record())
+
+    log = tmp_path / "disk" / "registry.db-wal"
+    assert agents.figures().log_bytes == log.stat().st_size > 0
+    database.close()
+
+
 @pytest.mark.parametrize(
     ("seconds_a_row", "rows_between"), [(1e-6, 500), (4e-5, 200), (1.0, 100)]
 )
@@ -161,6 +210,7 @@ def test_checkpoints_hold_the_writer_for_eight_milliseconds(
     checkpoints = CheckpointsThatTake(database, seconds_a_row)
     log = WriteAheadLog(
         database,
+        str(tmp_path / "wal.db-wal"),
         Readers(database, 0),
         Room(tmp_path / "wal.db", 0),
         limit_bytes=1_000 * LIMIT,
