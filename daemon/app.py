@@ -241,17 +241,20 @@ class RegistryDaemon:
             lock.acquire()
             self._cleanups.push("lock", lock.release)
             database.open()
+            lock.sign()
+            self._cleanups.push("store", database.close)
+            # Before anyone may ask who is alive: what ran out while nobody listened
+            # has not run out.
+            self._lease_clock.begin(self._storage.agents.listening())
         except LockHeld as holder:
             raise StartupFailed(
                 f"{database.location} is served by {holder} (store.url)", lasting=True
             ) from holder
         except (StoreUnusable, OSError) as error:
             raise StartupFailed(f"{error} (store.url)", lasting=True) from error
-        self._cleanups.push("store", database.close)
+        except StoreUnavailable as error:
+            raise StartupFailed(f"{error} (store.url)", lasting=False) from error
         self._cleanups.push("checkpoint", self._checkpoint)
-        # Before anyone may ask who is alive: what ran out while nobody listened
-        # has not run out.
-        self._lease_clock.begin(self._storage.agents.listening())
 
     def _checkpoint(self) -> None:
         try:

@@ -24,7 +24,7 @@ class DaemonLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock, and write into the file who holds it.
+        """Take the lock; sign its file, unless that is new.
 
         Raises:
             LockHeld: another daemon has it.
@@ -38,11 +38,23 @@ class DaemonLock:
             os.close(descriptor)
             raise LockHeld(holder or "another agent-registryd") from None
         self._descriptor = descriptor
+        if os.fstat(descriptor).st_size:
+            self.sign()
+
+    def sign(self) -> None:
+        """Write into the file who holds the lock.
+
+        Once there is a database, not before: an empty one beside a lock file that was
+        signed is one that was emptied. A start that was killed just as SQLite had
+        made the file looked like that, and was refused for ever.
+        """
+        if self._descriptor is None:
+            return
         me = f"agent-registryd, pid {os.getpid()} on {socket.gethostname()}"
         signature = f"{me}, since {utcnow():%Y-%m-%dT%H:%M:%SZ}\n".encode()
         with suppress(OSError):  # the lock is what counts, also on a full disk
-            os.pwrite(descriptor, signature, 0)
-            os.truncate(descriptor, len(signature))
+            os.pwrite(self._descriptor, signature, 0)
+            os.truncate(self._descriptor, len(signature))
 
     def release(self) -> None:
         """Let go of the lock."""

@@ -156,6 +156,7 @@ class RegistryDatabase(abc.ABC):
 
         Raises:
             StoreUnusable: it is unreadable, foreign, or of a newer program.
+            StoreUnavailable: another program has it locked.
         """
 
     def caution(self) -> str | None:

@@ -17,6 +17,7 @@ from store.base import (
     StoreUnavailable,
     StoreUnusable,
 )
+from store.faults import is_locked
 from store.figures import Figures, Ledger
 from store.queries import execute
 from store.readers import Readers
@@ -186,9 +187,9 @@ class SqliteRegistryDatabase(RegistryDatabase):
             if new:
                 _remove_if_empty(self._path)
             if isinstance(error, StoreUnavailable):
-                raise StoreUnusable(
-                    f"{self._path} cannot be opened: {error.__cause__ or error}"
-                ) from error
+                kind = StoreUnavailable if is_locked(error) else StoreUnusable
+                reason = error.__cause__ or error
+                raise kind(f"{self._path} cannot be opened: {reason}") from error
             raise
         # Also when nobody calls close(): as the owner is collected, or at exit.
         self._let_go = weakref.finalize(self, _close_both, writer, readers)

@@ -14,6 +14,7 @@ STORAGE = DAMAGE | {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,
 }
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 #: So long the same failure is not told again.
 _QUIET_SECONDS = 60.0
@@ -27,8 +28,17 @@ def storage_failure(error: BaseException) -> BaseException | None:
     What raised it may be long behind: a commit that failed, and the attempt to
     undo it, which fails where SQLite has done so itself.
     """
+    return _behind(error, STORAGE)
+
+
+def is_locked(error: BaseException) -> bool:
+    """Tell whether another connection's lock is behind an error: it passes."""
+    return _behind(error, _LOCKED) is not None
+
+
+def _behind(error: BaseException, codes: frozenset[int]) -> BaseException | None:
     cause: BaseException | None = error
-    while cause is not None and result_code(cause) not in STORAGE:
+    while cause is not None and result_code(cause) not in codes:
         cause = cause.__cause__ or cause.__context__
     return cause
 

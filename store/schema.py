@@ -73,9 +73,10 @@ def restoring(path: Path) -> Path:
 
 
 def refuse_emptied(path: Path, lock_path: Path) -> None:
-    """Return unless `path` is empty where a registry was: its lock file shows it.
+    """Return unless `path` is empty where a registry was.
 
-    Call it before the lock is taken. A file that is missing is a new registry.
+    The lock file shows it, which is signed once there is a database. A file that is
+    missing is a new registry.
 
     Raises:
         StoreUnusable: what was registered is gone.
@@ -85,6 +86,7 @@ def refuse_emptied(path: Path, lock_path: Path) -> None:
         path.exists()
         and not path.stat().st_size
         and lock_path.exists()
+        and lock_path.stat().st_size
         and not beside(path, "-journal").exists()
     ):
         raise StoreUnusable(_emptied(path))

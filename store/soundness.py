@@ -19,7 +19,7 @@ from peewee import SqliteDatabase
 
 from store import schema
 from store.base import StoreUnavailable, StoreUnusable
-from store.faults import DAMAGE, result_code, storage_failure
+from store.faults import DAMAGE, is_locked, result_code, storage_failure
 from store.queries import execute
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ def check(path: Path) -> None:
 
     Raises:
         StoreUnusable: it is damaged, or cannot be read.
+        StoreUnavailable: another program has it locked.
     """
     if not path.exists() or not path.stat().st_size:
         return
@@ -77,7 +78,8 @@ def check(path: Path) -> None:
         journal = schema.beside(path, "-journal")
         found = quick_check(path, writable=journal.exists())
     except sqlite3.Error as error:
-        raise StoreUnusable(f"{path} cannot be opened: {error}") from error
+        kind = StoreUnavailable if is_locked(error) else StoreUnusable
+        raise kind(f"{path} cannot be opened: {error}") from error
     if found is not None:
         raise StoreUnusable(f"{path} is damaged: {found}. {schema.MENDING}")
 

@@ -88,6 +88,7 @@ def test_a_second_one_on_the_same_database_does_not_start(
 ) -> None:
     """The ASGI server gives up with the reason, and what was begun is undone."""
     lock.acquire()
+    lock.sign()
 
     with (
         pytest.raises(StartupFailed, match="is served by agent-registryd, pid"),

@@ -41,6 +41,7 @@ def held(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "held.db"
     lock = DaemonLock(Path(f"{path}.lock"))
     lock.acquire()
+    lock.sign()
     yield path
     lock.release()
 
@@ -91,6 +92,30 @@ def test_a_start_that_fails_leaves_nothing_behind(
     assert new_threads() == set()
     if obstacle not in ("port", "host"):
         bind(*daemon.address).close()
+
+
+def test_a_database_that_somebody_has_locked_may_be_opened_later(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    """A shell, or a backup: systemd is to try again, for it passes."""
+    path = tmp_path / "locked.db"
+    config = make_config(store={"url": f"sqlite:///{path}"})
+    first = RegistryDaemon(config)
+    first.start()
+    first.stop()
+    shell = sqlite3.connect(path, isolation_level=None)
+    shell.execute("BEGIN IMMEDIATE")
+    daemon = RegistryDaemon(config)
+
+    with pytest.raises(
+        StartupFailed, match=r"cannot be opened: database is locked \(store\.url\)$"
+    ) as failed:
+        daemon.start()
+
+    assert not failed.value.lasting
+    shell.close()
+    daemon.start()
+    daemon.stop()
 
 
 def _url(request: pytest.FixtureRequest, name: str) -> str:

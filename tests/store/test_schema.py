@@ -1,8 +1,10 @@
 """Whose file it is."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,15 @@ from store.schema import APPLICATION_ID, SCHEMA_VERSION
 
 NEWER = SCHEMA_VERSION + 1
 PAGE_BYTES = 2048
+#: Leaves pages of a transaction in the database, and a journal to undo them.
+DIE_AMID_A_COMMIT = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA cache_size = 5")
+database.execute("BEGIN IMMEDIATE")
+database.execute("UPDATE agents SET rearms = rearms + 1")
+os._exit(0)
+"""
 
 
 def _text(path: Path) -> None:
@@ -161,6 +172,56 @@ def test_a_database_cut_short_amid_a_checkpoint_is_ours(
 
     assert len(storage.agents.list_all(include_dead=True)) == 100
     storage.database.close()
+
+
+@pytest.mark.parametrize(("signed", "refused"), [("", False), ("by pid 7", True)])
+def test_an_empty_file_is_an_emptied_one_beside_a_signed_lock_only(
+    storage: Storage, path: Path, signed: str, *, refused: bool
+) -> None:
+    """SQLite makes the file, and the journal later: a first start may die between."""
+    path.touch()
+    Path(f"{path}.lock").write_text(signed)
+
+    with pytest.raises(StoreUnusable) if refused else nullcontext():
+        storage.database.check()
+        assert storage.agents.list_all() == []
+        storage.database.close()
+
+
+@pytest.mark.parametrize("name", ["disk/registry.db", "link.db"])
+def test_a_first_transaction_that_was_cut_short_is_undone(
+    tmp_path: Path, name: str, make_record: Callable[..., AgentRecord]
+) -> None:
+    """Its journal is beside the database, also where a link leads there."""
+    (tmp_path / "disk").mkdir()
+    path = tmp_path / "disk" / "registry.db"
+    (tmp_path / "link.db").symlink_to(path)
+    place = tmp_path / name
+    old = create_storage_backend(f"sqlite:///{tmp_path}/old.db")
+    old.agents.register_all([make_record(f"agent-{n}") for n in range(500)])
+    old.database.backup(tmp_path / "backup.db")
+    old.database.close()
+    new = create_storage_backend(f"sqlite:///{place}")
+    new.database.restore(tmp_path / "backup.db")
+    subprocess.run([sys.executable, "-c", DIE_AMID_A_COMMIT, place], check=True)
+    assert Path(f"{path}-journal").stat().st_size
+
+    new.database.check()
+
+    rearms = {agent.rearms for agent in new.agents.list_all(include_dead=True)}
+    new.database.close()
+    assert rearms == {0}
+
+
+def test_a_link_to_a_database_that_cannot_be_made_is_left_alone(tmp_path: Path) -> None:
+    """The next start would make the database in the link's own place."""
+    link = tmp_path / "link.db"
+    link.symlink_to("/proc/registry.db")
+
+    with pytest.raises(StoreUnusable, match="cannot be opened"):
+        create_storage_backend(f"sqlite:///{link}").database.open()
+
+    assert link.is_symlink()
 
 
 def test_a_store_that_was_refused_opens_once_the_cause_is_gone(
