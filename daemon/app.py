@@ -280,7 +280,6 @@ class RegistryDaemon:
             EXPIRY_JOB,
             self._sweep.run,
         )
-        self._schedule_backups()
         if self._files.credentials is not None:
             every(
                 self._scheduler,
@@ -290,6 +289,7 @@ class RegistryDaemon:
             )
         self._scheduler.start()
         self._cleanups.push("scheduler", self._scheduler.shutdown)
+        self._schedule_backups()
 
     def _schedule_backups(self) -> None:
         backup = self._config.backup
@@ -297,7 +297,10 @@ class RegistryDaemon:
             job = BackupJob(
                 self._storage.database, Path(backup.directory), keep=backup.keep
             )
-            every(self._scheduler, backup.interval_seconds, BACKUP_JOB, job.run)
+            seconds = backup.interval_seconds
+            first_at = job.first_at(seconds)
+            every(self._scheduler, seconds, BACKUP_JOB, job.run, first_at)
+            self._cleanups.push("backup", job.stop)
 
     def _serve(self, bound: socket.socket, security: Security) -> HttpListener:
         server = self._config.server

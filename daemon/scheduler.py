@@ -52,9 +52,14 @@ def every(
     seconds: float,
     job_id: str,
     run: Callable[[], None],
+    first_at: datetime | None = None,
 ) -> None:
-    """Add a periodic job: `run` every `seconds`, the first time after that long."""
-    scheduler.add_job(run, "interval", seconds=seconds, id=job_id, name=job_id)
+    """Add a periodic job: `run` every `seconds`, from `first_at` or that long from now.
+
+    A first run that is due already is done at once.
+    """
+    at = {} if first_at is None else {"next_run_time": first_at}
+    scheduler.add_job(run, "interval", seconds=seconds, id=job_id, name=job_id, **at)
 
 
 def replan(scheduler: BackgroundScheduler, now: datetime) -> None:

@@ -10,7 +10,7 @@ import glob
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -35,7 +35,9 @@ _WRITE_MANIFEST = "INSERT INTO manifest VALUES (?, ?, ?)"
 _READ_MANIFEST = "SELECT taken_at, agents, schema_version FROM manifest"
 
 
-def backup(database: Path, target: Path) -> Manifest:
+def backup(
+    database: Path, target: Path, keep_on: Callable[[], bool] = lambda: True
+) -> Manifest:
     """Copy `database` to `target`, which appears whole or not at all.
 
     Whatever was committed before the call is in it. The copy is taken from one
@@ -44,7 +46,8 @@ def backup(database: Path, target: Path) -> Manifest:
     Raises:
         StoreUnusable: `database` is none of ours, or damaged; or `target` is a
             database that is served.
-        StoreUnavailable: it cannot be read, or `target` not be written, now.
+        StoreUnavailable: it cannot be read, or `target` not be written, now; or
+            `keep_on()` was false between two steps.
     """
     schema.check(database)
     if not database.exists():
@@ -53,7 +56,7 @@ def backup(database: Path, target: Path) -> Manifest:
     partial = Path(f"{target}.partial")
     with _undone(partial), _told(f"{database} was not backed up to {target}"):
         partial.unlink(missing_ok=True)
-        manifest = _copy(database, partial)
+        manifest = _copy(database, partial, keep_on)
         _require_whole(partial)
         _sync(partial)
         partial.replace(target)
@@ -115,7 +118,14 @@ def verify(source: Path) -> Manifest:
     return Manifest(from_micros(taken_at), agents, version)
 
 
-def _copy(database: Path, partial: Path) -> Manifest:
+def _copy(database: Path, partial: Path, keep_on: Callable[[], bool]) -> Manifest:
+    def pause(*_progress: int) -> None:
+        failpoints.reach("mid_backup")
+        if not keep_on():
+            raise StoreUnavailable("the backup was ended")
+        # `sleep` of Connection.backup() is for a source that is locked.
+        time.sleep(_STEP_PAUSE_SECONDS)
+
     with (
         closing(_connect(database, "rw")) as live,
         closing(sqlite3.connect(partial, isolation_level=None)) as copy,
@@ -129,7 +139,7 @@ def _copy(database: Path, partial: Path) -> Manifest:
         (agents,) = live.execute(_COUNT).fetchone()
         (version,) = live.execute("PRAGMA user_version").fetchone()
         manifest = Manifest(utcnow(), agents, version)
-        live.backup(copy, pages=_STEP_PAGES, progress=_pause)
+        live.backup(copy, pages=_STEP_PAGES, progress=pause)
         live.execute("ROLLBACK")
         copy.execute("PRAGMA journal_mode = delete")  # one file, without a log
         # A backup that was put in the place by hand has one already.
@@ -138,12 +148,6 @@ def _copy(database: Path, partial: Path) -> Manifest:
         values = (to_micros(manifest.taken_at), agents, version)
         copy.execute(_WRITE_MANIFEST, values)
     return manifest
-
-
-def _pause(*_progress: int) -> None:
-    # Between two steps. `sleep` of Connection.backup() is for a source that is locked.
-    failpoints.reach("mid_backup")
-    time.sleep(_STEP_PAUSE_SECONDS)
 
 
 def _refuse_served(target: Path, database: Path) -> None:

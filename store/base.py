@@ -172,15 +172,23 @@ class RegistryDatabase(abc.ABC):
         """
 
     @abc.abstractmethod
-    def backup(self, target: Path) -> Manifest:
+    def backup(
+        self, target: Path, keep_on: Callable[[], bool] = lambda: True
+    ) -> Manifest:
         """Copy the database to a file, whole or not at all, while it is in use.
 
         Whatever was committed before the call is in it. Opens nothing, and holds
         up nobody.
 
+        Args:
+            target: the file; an older backup there is replaced.
+            keep_on: asked between two steps; ends the backup when false.
+
         Raises:
-            StoreUnusable: the database is damaged, or not there.
-            StoreUnavailable: it cannot be read, or the file not be written, now.
+            StoreUnusable: the database is damaged, or not there; or `target` is a
+                database that is served.
+            StoreUnavailable: it cannot be read, or the file not be written, now; or
+                it was ended.
         """
 
     @abc.abstractmethod

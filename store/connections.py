@@ -125,9 +125,11 @@ class SqliteRegistryDatabase(RegistryDatabase):
         writer = self.writer
         writer.submit(Lane.MAINTENANCE, self._tending.empty).result()
 
-    def backup(self, target: Path) -> Manifest:
+    def backup(
+        self, target: Path, keep_on: Callable[[], bool] = lambda: True
+    ) -> Manifest:
         """See `RegistryDatabase`."""
-        return backup.backup(self._path, target)
+        return backup.backup(self._path, target, keep_on)
 
     def restore(self, source: Path) -> Restored:
         """See `RegistryDatabase`."""

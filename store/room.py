@@ -18,9 +18,10 @@ import resource
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from store.base import StoreFull
+from store.base import StoreFull, StoreUnusable
 from store.faults import result_code, storage_failure
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ _RETRY_SECONDS = 1.0
 #: With less room than this a write may fail for the lack of it: the index of
 #: SQLite's log grows by 32 KiB.
 _TIGHT_BYTES = 65_536
+#: There is no room: on the disk, of the user's share, for a file of that size.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: A file system that cannot promise room at all.
 _NO_PROMISE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
@@ -77,7 +80,11 @@ class Room:
         return self._bytes > 0
 
     def take(self) -> bool:
-        """Hold the whole reserve if that can be; tell whether it is held."""
+        """Hold the whole reserve if that can be; tell whether it is held.
+
+        Raises:
+            StoreUnusable: its file cannot be written, for other reasons than room.
+        """
         if not self._bytes:
             self._path.unlink(missing_ok=True)
             return True
@@ -86,10 +93,13 @@ class Room:
         except OSError as error:
             if error.errno in _NO_PROMISE:
                 self._bytes = 0
-            elif not self.short:
-                self._fall_short(error.strerror)
-                return False
+            elif error.errno not in _NO_ROOM:
+                raise StoreUnusable(
+                    f"{self._path} cannot be written: {error.strerror}"
+                ) from error
             else:
+                if not self.short:
+                    self._fall_short(error.strerror)
                 return False
         if self.short:
             self.short = False
@@ -109,7 +119,9 @@ class Room:
         self._next_try = now + _RETRY_SECONDS
         # With some left over, or it would be given up again at once.
         missing = self._bytes - self._held()
-        return self._free_bytes() >= missing + self._step() and self.take()
+        with suppress(StoreUnusable):
+            return self._free_bytes() >= missing + self._step() and self.take()
+        return False
 
     def relieve(self, error: BaseException) -> bool:
         """Give up a step of the reserve, if that may cure the error."""

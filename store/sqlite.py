@@ -100,7 +100,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         # its threads late.
         judging = lease_time.now if lease_time else clock
         self._snapshots = Snapshots(database.reading, judging, lease_time)
-        self._sweep = Sweep(database, self._snapshots, guard)
+        self._sweep = Sweep(database, self._snapshots)
         self._one = queries.text(queries.one(), database.reading)
         self._insert = queries.text(queries.insert(), database.writing)
         self._upsert = queries.text(queries.upsert(), database.writing)
@@ -280,7 +280,9 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
 
     def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
         """See `AgentRegistryRepository`."""
-        return self._sweep.run(keep_on)
+        if self.guard is None:
+            return Swept(self.delete_expired())
+        return self._sweep.run(self.guard, keep_on)
 
     @reads
     def hold(self) -> Hold | None:

@@ -62,29 +62,20 @@ class Sweep:
     Args:
         database: what is swept.
         snapshots: the instants by which it is judged who is dead.
-        guard: when to hold those that expire together; None holds nobody.
     """
 
-    def __init__(
-        self,
-        database: SqliteRegistryDatabase,
-        snapshots: Snapshots,
-        guard: GuardRules | None = None,
-    ) -> None:
+    def __init__(self, database: SqliteRegistryDatabase, snapshots: Snapshots) -> None:
         self._database = database
         self._snapshots = snapshots
-        self._guard = guard
 
     def remove_all(self) -> int:
         """Remove whoever is dead, whatever the guard says; return how many."""
         return self._remove(_DUE)
 
-    def run(self, keep_on: Callable[[], bool]) -> Swept:
+    def run(self, guard: GuardRules, keep_on: Callable[[], bool]) -> Swept:
         """Remove whom the guard lets go, as long as `keep_on()`."""
-        if self._guard is None:
-            return Swept(self.remove_all())
         with self._snapshots.still:
-            take, hold = self._begin(self._guard)
+            take, hold = self._begin(guard)
         removed = self._remove(_DUE_UNBEATEN, keep_on=keep_on)
         removed += self._remove(_DUE_BEATEN, most=take, told=removed, keep_on=keep_on)
         if not keep_on():

@@ -169,7 +169,7 @@ def test_a_hold_that_is_ended_as_a_sweep_judges_stays_ended(
         expire(repo, frozen)
         held = repo.sweep().held
 
-        swept = ReleasedMeanwhile(database, snapshots, GuardRules()).run(lambda: True)
+        swept = ReleasedMeanwhile(database, snapshots).run(GuardRules(), lambda: True)
 
     assert held == 100
     assert (swept.removed, swept.hold) == (100, None)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from store import StoreUnusable
 from store.room import Room
 
 RESERVE = 1_048_576
@@ -28,6 +29,19 @@ def failure(code: int) -> sqlite3.Error:
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = code
     return error
+
+
+def test_a_reserve_that_cannot_be_written_is_no_full_disk(tmp_path: Path) -> None:
+    """Another user's, or a folder: it would never be taken, and nobody be added."""
+    (tmp_path / "registry.db").write_bytes(b"x" * 4096)
+    (tmp_path / "registry.db.reserve").mkdir()
+    room = Room(tmp_path / "registry.db", RESERVE)
+    room.open()
+
+    with pytest.raises(StoreUnusable, match=r"registry\.db\.reserve cannot be written"):
+        room.take()
+
+    assert not room.short
 
 
 @pytest.mark.parametrize(
