@@ -292,7 +292,8 @@ class AgentRegistryRepository(abc.ABC):
 
         Raises:
             NotOwner: the agent belongs to another owner than the record's.
-            QuotaExceeded: it is new, and there may be no more.
+            QuotaExceeded: it is new, and there may be no more; or it has no owner
+                yet, and the record's may have no more.
         """
 
     @abc.abstractmethod

@@ -64,9 +64,17 @@ class Admissions:
         """
         if self._quota.in_all < math.inf:
             self._admit_to_all()
+        self.take_over(owner)
+        self._at_most += 1
+
+    def take_over(self, owner: str) -> None:
+        """Count an agent that is stored, and was nobody's, as one of `owner`.
+
+        Raises:
+            QuotaExceeded: there is no room for it; nothing was counted.
+        """
         if owner and self._quota.per_owner < math.inf:
             self._admit_to(owner)
-        self._at_most += 1
 
     def _admit_to_all(self) -> None:
         if self._at_most < self._quota.in_all:

@@ -402,13 +402,15 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
 
     def _refusal(self, known: AgentRecord | None, owner: str) -> StoreError | None:
         """Return why `owner` may not register an agent, if so."""
-        if known is None:
-            try:
-                self._admissions.admit(owner)
-            except QuotaExceeded as error:
-                return error
-        elif not may_touch(known.owner, owner):
+        if known is not None and not may_touch(known.owner, owner):
             return NotOwner(f"{known.agent_id!r} belongs to somebody else")
+        try:
+            if known is None:
+                self._admissions.admit(owner)
+            elif not known.owner:
+                self._admissions.take_over(owner)
+        except QuotaExceeded as error:
+            return error
         return None
 
     def _claim_room(self) -> None:

@@ -39,6 +39,20 @@ def test_a_batch_is_admitted_as_far_as_there_is_room(
     assert [one.agent_id for one in repo.list_all()] == ["a", "b"]
 
 
+def test_taking_over_what_is_nobodys_counts_too(
+    make_storage: MakeStorage, make_record: MakeRecord
+) -> None:
+    """Once for each agent; the whole does not grow by it, so it may be full."""
+    repo = make_storage(quota=Quota(in_all=3, per_owner=2)).agents
+    repo.register_all([make_record(one) for one in "abc"])
+
+    done = repo.register_all([make_record(one, owner="x") for one in "aabc"])
+
+    assert [type(one) for one in done] == [*[Registration] * 3, QuotaExceeded]
+    assert [one.owner for one in repo.list_all()] == ["x", "x", ""]
+    assert repo.register(make_record("c", port=1)).outcome == "updated"
+
+
 def test_who_goes_makes_room(
     make_storage: MakeStorage, make_record: MakeRecord
 ) -> None:
