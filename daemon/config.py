@@ -4,6 +4,7 @@
 """
 
 import ipaddress
+import json
 import os
 import tomllib
 from collections.abc import Iterator
@@ -13,9 +14,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    PositiveInt,
     ValidationError,
     model_validator,
 )
@@ -45,6 +46,19 @@ def _is_address_or_network(text: str) -> str:
     return text
 
 
+def _of_json(value: object) -> object:
+    """Return the list that a variable says, which is text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError('it takes a list such as ["a", "b"]') from None
+
+
+_OfJson = BeforeValidator(_of_json)
+#: Bounded, as SQLite's integers and the waits of the operating system are.
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 #: A name as it stands in the header Host, without a port.
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
 AddressOrNetwork = Annotated[str, AfterValidator(_is_address_or_network)]
@@ -59,10 +73,10 @@ class ServerConfig(_Section):
 
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8790, ge=0, le=65_535)
-    keep_alive_seconds: PositiveInt = 75
-    drain_seconds: PositiveInt = 10
-    allowed_hosts: list[HostName] = []
-    trusted_proxies: list[AddressOrNetwork] = []
+    keep_alive_seconds: Count = 75
+    drain_seconds: Count = 10
+    allowed_hosts: Annotated[list[HostName], _OfJson] = []
+    trusted_proxies: Annotated[list[AddressOrNetwork], _OfJson] = []
     docs: Literal["auto", "on", "off"] = "auto"
 
 
@@ -72,8 +86,8 @@ class LimitsConfig(_Section):
     request_seconds: float = Field(default=10, gt=0, le=3600)
     response_seconds: float = Field(default=30, gt=0, le=3600)
     header_bytes: int = Field(default=16_384, ge=1024, le=1_048_576)
-    unfinished_requests: PositiveInt = 8_000
-    unfinished_requests_per_peer: PositiveInt = 3_000
+    unfinished_requests: Count = 8_000
+    unfinished_requests_per_peer: Count = 3_000
 
 
 class AuthConfig(_Section):
@@ -109,10 +123,11 @@ class TlsConfig(_Section):
 class QuotaConfig(_Section):
     """How many agents there may be, and how often a principal may register."""
 
-    agents: PositiveInt = 1_000_000
-    agents_per_principal: PositiveInt = 1_000
-    registrations_per_second: float = Field(default=50.0, gt=0, le=1_000_000)
-    registrations_burst: PositiveInt = 1_000
+    agents: Count = 1_000_000
+    agents_per_principal: Count = 1_000
+    # At least one in twelve days: Retry-After must be a number.
+    registrations_per_second: float = Field(default=50.0, ge=1e-6, le=1_000_000)
+    registrations_burst: Count = 1_000
 
 
 class StoreConfig(_Section):
@@ -121,15 +136,15 @@ class StoreConfig(_Section):
     url: str = "sqlite:///agent-registry.db"
     synchronous: Literal["full", "normal"] = "full"
     reader_threads: int = Field(default=4, ge=1, le=64)
-    wal_limit_bytes: int = Field(default=67_108_864, ge=1_048_576)
-    reserve_bytes: int = Field(default=16_777_216, ge=0)
+    wal_limit_bytes: int = Field(default=67_108_864, ge=1_048_576, le=2**40)
+    reserve_bytes: int = Field(default=16_777_216, ge=0, le=2**40)
 
 
 class LeasesConfig(_Section):
     """Which TTLs are granted, and how often expired agents are removed."""
 
-    default_ttl_seconds: PositiveInt = 60
-    min_ttl_seconds: PositiveInt = 1
+    default_ttl_seconds: Count = 60
+    min_ttl_seconds: Count = 1
     # At most 68 years: a deadline must be an instant that a calendar has.
     max_ttl_seconds: int = Field(default=86_400, ge=1, le=2**31 - 1)
     sweep_interval_seconds: float = Field(default=60, gt=0, le=86_400)
@@ -147,7 +162,7 @@ class GuardConfig(_Section):
     """When agents that expire together are held, and for how long."""
 
     enabled: bool = True
-    min_agents: PositiveInt = 10
+    min_agents: Count = 10
     fraction: float = Field(default=0.15, gt=0, le=1)
     most_fraction: float = Field(default=0.55, gt=0, le=1)
     hold_seconds: float = Field(default=300, ge=0, le=86_400)
@@ -164,7 +179,7 @@ class BackupConfig(_Section):
 
     directory: str = ""
     interval_seconds: float = Field(default=86_400, ge=1, le=31_536_000)
-    keep: PositiveInt = 7
+    keep: Count = 7
 
 
 class LogConfig(_Section):
@@ -172,7 +187,7 @@ class LogConfig(_Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "json", "journald"] = "auto"
-    lines_per_minute: PositiveInt = 600
+    lines_per_minute: Count = 600
 
 
 class Config(BaseSettings):
@@ -181,6 +196,7 @@ class Config(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter="__",
+        enable_decoding=False,  # it ends in a traceback: see `_of_json`
         extra="forbid",
         frozen=True,
     )
@@ -240,7 +256,8 @@ def _read(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Also for integers of over 4,300 digits, and for what is nested too deeply.
         raise ConfigError(f"{file} is not TOML: {error}") from error
 
 

@@ -74,6 +74,17 @@ def test_each_key_is_set_by_the_file(
     assert getattr(getattr(load_config(), section), key) == wanted
 
 
+@pytest.mark.parametrize(
+    ("section", "key"), [(s, k) for s, k, kind, _ in KEYS if kind in (int, float)]
+)
+def test_each_number_has_an_upper_bound(section: str, key: str) -> None:
+    """One beyond SQLite's integers, or a calendar, would fail at its first use."""
+    Path("config.toml").write_text(f"[{section}]\n{key} = {2**63}\n")
+
+    with pytest.raises(ConfigError, match=rf"^{section}.{key}: .* less than or equal"):
+        load_config()
+
+
 @each_key
 def test_the_environment_beats_the_file(
     section: str, key: str, kind: Any, default: Any, monkeypatch: pytest.MonkeyPatch
@@ -121,7 +132,7 @@ def test_the_file_is_sought_where_it_is_said_to_be(
         ("[server]\nport = 65536", "server.port", "less than or equal to 65535"),
         ("[server]\nport = 'http'", "server.port", "valid integer"),
         ("[server]\nhost = ''", "server.host", "at least 1 character"),
-        ("[server]\ndrain_seconds = 0", "server.drain_seconds", "greater than 0"),
+        ("[server]\ndrain_seconds = 0", "server.drain_seconds", "greater than or"),
         ("[server]\nallowed_hosts = ['a:1']", "server.allowed_hosts", "match pattern"),
         (
             "[server]\ntrusted_proxies = ['*']",
@@ -140,8 +151,10 @@ def test_the_file_is_sought_where_it_is_said_to_be(
         ("[tls]\ncertificate = 'a'", "tls", "certificate and key go together"),
         ("[tls]\nkey = 'a'", "tls", "certificate and key go together"),
         ("[tls]\nclient_ca = 'a'", "tls", "client_ca takes a certificate and a key"),
-        ("[quota]\nagents = 0", "quota.agents", "greater than 0"),
+        ("[quota]\nagents = 0", "quota.agents", "greater than or"),
         ("[quota]\nregistrations_per_second = inf", "quota.registrations", "less"),
+        ("[quota]\nregistrations_per_second = 1e-320", "quota.reg", "greater than or"),
+        ("[server]\nallowed_hosts = 'a'", "server.allowed_hosts", 'list such as ["a"'),
         ("[log]\nlevel = 'loud'", "log.level", "'debug', 'info'"),
     ],
 )
@@ -179,6 +192,26 @@ def test_a_wrong_variable_is_refused_by_key_and_name(
 
 
 @pytest.mark.parametrize(
+    "value",
+    ["registry.internal", "", '["a"', f"[{'9' * 5000}]", "[" * 100_000],
+    ids=["name", "empty", "open", "digits", "depth"],
+)
+def test_a_variable_of_a_list_takes_json(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the message shows how one is written; what was said is not repeated."""
+    variable = "AGENT_REGISTRY_SERVER__ALLOWED_HOSTS"
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ConfigError) as refused:
+        load_config()
+
+    assert str(refused.value) == (
+        f'server.allowed_hosts: it takes a list such as ["a", "b"] (from {variable})'
+    )
+
+
+@pytest.mark.parametrize(
     "variable",
     ["AGENT_REGISTRY_SERVER__PROT", "AGENT_REGISTRY_PORT", "AGENT_REGISTRY_SERVER"],
 )
@@ -208,9 +241,13 @@ def test_a_missing_file_is_refused_by_name() -> None:
         load_config(Path("gone.toml"))
 
 
-@pytest.mark.parametrize("content", [b"port 1", b"host = '\xff'"])
+@pytest.mark.parametrize(
+    "content",
+    [b"port 1", b"host = '\xff'", b"port = " + b"9" * 5000, b"port = " + b"[" * 3000],
+    ids=["syntax", "text", "digits", "depth"],
+)
 def test_a_file_that_is_no_toml_is_refused_by_name(content: bytes) -> None:
-    """Neither broken syntax nor broken text is taken."""
+    """Nor one of broken text, or with what is too long or too deep to read."""
     Path("config.toml").write_bytes(content)
 
     with pytest.raises(ConfigError, match=r"^config\.toml is not TOML: "):
