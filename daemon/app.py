@@ -216,6 +216,13 @@ class RegistryDaemon:
         server = self._config.server
         try:
             return bind(server.host, server.port)
+        except UnicodeError as error:
+            # An empty label, or one of over 63 characters.
+            raise StartupFailed(
+                f"cannot listen on {server.host}: it is no name of a host "
+                "(server.host)",
+                lasting=True,
+            ) from error
         except OSError as error:
             reason = error.strerror or str(error)
             raise StartupFailed(

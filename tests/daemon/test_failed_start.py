@@ -137,6 +137,19 @@ def test_sockets_that_cannot_be_served_end_the_start(make_config: MakeConfig) ->
     assert failed.value.lasting
 
 
+@pytest.mark.parametrize("host", ["example..com", f"{'a' * 64}.example"])
+def test_a_host_that_is_no_name_ends_the_start(
+    host: str, make_config: MakeConfig
+) -> None:
+    """It will not become one by itself."""
+    daemon = RegistryDaemon(make_config(server={"host": host}))
+
+    with pytest.raises(StartupFailed, match=r"no name of a host \(server.host") as e:
+        daemon.start()
+
+    assert e.value.lasting
+
+
 def test_a_url_that_names_no_store_is_refused_before_any_start(
     make_config: MakeConfig,
 ) -> None:
