@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from store import AgentRecord, Outcome
 from store.registration import register
 
@@ -51,3 +53,14 @@ def test_metadata_in_another_order_is_the_same_wish(make_record: MakeRecord) -> 
     wanted = make_record(metadata={"b": 2, "a": 1})
 
     assert register(known, wanted, NOON).outcome is Outcome.UNCHANGED
+
+
+@pytest.mark.parametrize("value", [1.0, True])
+def test_metadata_that_is_another_json_is_another_wish(
+    make_record: MakeRecord, value: object
+) -> None:
+    """Although they are equal to Python; also where it is nested."""
+    known = make_record(metadata={"a": {"b": [1]}}, last_heartbeat=NOON)
+    wanted = make_record(metadata={"a": {"b": [value]}})
+
+    assert register(known, wanted, NOON).outcome is Outcome.UPDATED
