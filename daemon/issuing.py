@@ -151,11 +151,20 @@ def _without(text: str, ids: Collection[str]) -> Iterator[str]:
     """Yield the parts of a file that belong to no token of these ids."""
     for part in re.split(r"(?m)^(?=[ \t]*\[)", text):
         table, behind = _cut_behind(part)
-        tokens = tomllib.loads(table).get("tokens", [])
-        if tokens and tokens[0].get("id") in ids:
+        if _id_in(table) in ids:
             yield behind.lstrip()
         else:
             yield part
+
+
+def _id_in(table: str) -> str | None:
+    """Return the id of a token's table; None of any other part of a file."""
+    try:
+        tokens = tomllib.loads(table).get("tokens", [])
+    except tomllib.TOMLDecodeError:
+        # A text of several lines was cut, where one of them begins with a bracket.
+        return None
+    return tokens[0].get("id") if tokens else None
 
 
 def _cut_behind(part: str) -> tuple[str, str]:
@@ -169,10 +178,10 @@ def _cut_behind(part: str) -> tuple[str, str]:
 
 def _edit(file: Path, change: Callable[[bytes], bytes], *, make: bool = False) -> None:
     """Put a changed file in the place of a credentials file; one edit at a time."""
-    # A link stays one, and what it leads to is edited.
-    target = file.resolve() if file.is_symlink() and file.exists() else file
+    # A link stays one, and what it leads to is edited, or made.
+    target = Path(os.path.realpath(file)) if file.is_symlink() else file
     with _locked(target.parent) as folder:
-        if make and not target.exists():
+        if make and not os.path.lexists(target):
             before, about = _HEADER, os.fstat(folder)
             mode = stat.S_IRUSR | stat.S_IWUSR
         else:

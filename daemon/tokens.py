@@ -1,7 +1,9 @@
 """`agent-registryd token create`, `list` and `revoke`."""
 
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -78,7 +80,14 @@ def create(
         raise typer.BadParameter("; ".join(sentences(error))) from None
     with _told_by_status(context, file) as found:
         issuing.add(found, entry)
-        typer.echo(token)
+        try:
+            typer.echo(token)
+        except OSError as error:
+            # Nobody has seen it, so nobody would think of revoking it.
+            issuing.revoke(found, [entry.id])
+            _print_no_more()
+            reason = f"the token cannot be printed, and is not valid: {error.strerror}"
+            give_up(reason, FAILED)
         typer.echo(
             f"Token {entry.id} of {entry.principal} is in {found}. "
             "It is printed this once only.",
@@ -132,6 +141,12 @@ def _told_by_status(context: typer.Context, file: Path | None) -> Iterator[Path]
         give_up(str(error), UNUSABLE)
     except (UnknownToken, OSError) as error:
         give_up(str(error), FAILED)
+
+
+def _print_no_more() -> None:
+    """Drop what is not printed: at the exit it would fail again, with status 120."""
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _configured(config: Path | None) -> Path:

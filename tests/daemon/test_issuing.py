@@ -139,6 +139,25 @@ def test_revoking_leaves_the_others(add: Callable[..., tuple[str, TokenEntry]]) 
     assert "# two\n[[tokens]]\n" in FILE.read_text()
 
 
+def test_revoking_leaves_a_text_whose_line_begins_like_a_table(
+    add: Callable[..., tuple[str, TokenEntry]],
+) -> None:
+    """Such a line is no table."""
+    _, first = add()
+    text = (
+        '[[certificates]]\nname = """URI:\\\n  [x]"""\n'
+        "principal = 'x'\nroles = ['read']\n"
+    )
+    FILE.write_text(FILE.read_text() + text)
+    _, second = add()
+
+    issuing.revoke(FILE, [first.id, second.id])
+
+    assert FILE.read_text().rstrip().endswith(text.rstrip())
+    assert [entry.name for entry in issuing.read(FILE).certificates] == ["URI:[x]"]
+    assert issuing.read(FILE).tokens == ()
+
+
 def test_revoking_the_last_token_leaves_a_file_that_knows_nobody(
     add: Callable[..., tuple[str, TokenEntry]],
 ) -> None:
@@ -216,6 +235,23 @@ def test_a_link_to_the_file_stays_one(
 
     assert link.is_symlink()
     assert [entry.principal for entry in issuing.read(FILE).tokens][-1] == "second"
+
+
+def test_what_a_link_leads_to_is_made(
+    add: Callable[..., tuple[str, TokenEntry]], tmp_path: Path
+) -> None:
+    """The link stays one there too; one that leads to itself is not replaced."""
+    link, loop = tmp_path / "link.toml", tmp_path / "loop.toml"
+    link.symlink_to(tmp_path / FILE)
+    loop.symlink_to(loop)
+
+    add("first", link)
+    with pytest.raises(SecretUnusable, match="Too many levels of symbolic links"):
+        add("second", loop)
+
+    assert link.is_symlink()
+    assert [entry.principal for entry in issuing.read(FILE).tokens] == ["first"]
+    assert loop.is_symlink()
 
 
 @as_root

@@ -1,7 +1,10 @@
 """The command `agent-registryd token`."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +49,29 @@ def test_a_token_is_printed_alone_and_once(run: Run) -> None:
     )
     assert token not in run("list", *FILE).output
     assert token not in Path("credentials.toml").read_text()
+
+
+def test_a_token_that_cannot_be_printed_is_taken_back(run: Run) -> None:
+    """It would be valid, and nobody have it."""
+    run("create", *AGENT, *FILE)
+    before = _ids(run)
+    command = [sys.executable, "-m", "daemon", "token", "create", *AGENT, *FILE]
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, env=environ, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.decode() == (
+        "agent-registryd: the token cannot be printed, and is not valid: "
+        "No space left on device\n"
+    )
+    assert _ids(run) == before
 
 
 def test_the_daemon_knows_what_was_granted(run: Run) -> None:
