@@ -15,6 +15,7 @@ from typing import NamedTuple
 from api.access import Principal
 from daemon.credentials import Document, parse
 from daemon.secret_files import SecretUnusable, open_secret
+from daemon.tls import canonical_name
 from store.clock import Clock, utcnow
 from store.faults import Telling
 
@@ -112,7 +113,7 @@ class FileCredentials:
             with open_secret(self._path) as file:
                 version = _version(os.fstat(file.fileno()))
                 document = parse(file.read(), self._path)
-            self._known = _look_up_table(document)
+            self._known = _look_up_table(document, self._path)
             self._read = version
         log.info(
             "Credentials read from %s: %d tokens, %d certificates",
@@ -148,13 +149,19 @@ class FileCredentials:
             self._telling.over()
 
 
-def _look_up_table(document: Document) -> _Known:
-    return _Known(
-        {
-            entry.digest: _Token(
-                entry.digest, entry.expires_at or _NEVER, entry.as_principal()
-            )
-            for entry in document.tokens
-        },
-        {entry.name: entry.as_principal() for entry in document.certificates},
-    )
+def _look_up_table(document: Document, source: Path) -> _Known:
+    tokens = {
+        entry.digest: _Token(
+            entry.digest, entry.expires_at or _NEVER, entry.as_principal()
+        )
+        for entry in document.tokens
+    }
+    certificates = {
+        canonical_name(entry.name): entry.as_principal()
+        for entry in document.certificates
+    }
+    if len(certificates) < len(document.certificates):
+        raise SecretUnusable(
+            f"{source} has one address as the name of two certificates: remove one"
+        )
+    return _Known(tokens, certificates)

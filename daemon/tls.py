@@ -1,5 +1,6 @@
 """TLS: the registry's certificate, read again without a restart, and its clients'."""
 
+import ipaddress
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -129,4 +130,18 @@ def client_names(certificate: Mapping[str, Any] | None) -> Iterator[str]:
     """
     for kind, name in (certificate or {}).get("subjectAltName", ()):
         if kind in _KINDS:
-            yield f"{_KINDS[kind]}:{name}"
+            yield canonical_name(f"{_KINDS[kind]}:{name}")
+
+
+def canonical_name(name: str) -> str:
+    """Return an alternative name with its address, if it is one, in the usual form.
+
+    Python tells `FD00:0:0:0:0:0:0:7`, and people write `fd00::7`.
+    """
+    kind, _, address = name.partition(":")
+    if kind != "IP":
+        return name
+    try:
+        return f"IP:{ipaddress.ip_address(address)}"
+    except ValueError:
+        return name

@@ -150,6 +150,24 @@ def test_a_certificate_is_known_by_any_of_its_names(write: Callable[..., Path]) 
         assert credentials.of_certificate(names) is None
 
 
+def test_an_address_of_a_certificate_is_known_in_any_form(
+    write: Callable[..., Path],
+) -> None:
+    """The file may spell it out; but not name it twice, for two principals."""
+    entry = '[[certificates]]\nname = "IP:{}"\nprincipal = "{}"\nroles = ["read"]\n'
+    file = write(entry.format("FD00:0::07", "c"))
+    credentials = FileCredentials(file)
+    credentials.load()
+    write(entry.format("FD00:0::07", "c") + entry.format("fd00::7", "d"))
+
+    with pytest.raises(SecretUnusable, match="one address as the name of two"):
+        credentials.load()
+
+    found = credentials.of_certificate(["IP:fd00::7"])
+    assert found is not None
+    assert found.name == "c"
+
+
 def test_a_look_reads_what_changed(
     credentials: FileCredentials,
     write: Callable[..., Path],

@@ -178,6 +178,21 @@ def test_names_have_their_kind(kind: str, name: str) -> None:
     assert list(client_names({})) == list(client_names(None)) == []
 
 
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("FD00:0:0:0:0:0:0:7", "IP:fd00::7"),
+        ("10.0.0.7", "IP:10.0.0.7"),
+        ("<invalid>", "IP:<invalid>"),
+    ],
+)
+def test_an_address_is_told_in_its_usual_form(address: str, name: str) -> None:
+    """Python spells out every part of an IPv6 address."""
+    certificate = {"subjectAltName": (("IP Address", address),)}
+
+    assert list(client_names(certificate)) == [name]
+
+
 def test_new_connections_get_the_new_pair_and_old_ones_live_on(
     authorities: Any, serve: Serve
 ) -> None:
