@@ -21,6 +21,8 @@ makes its call, and reports how that went:
   (429), beats go on.
 - An agent that the registry refuses is tried again every interval; when it is the
   client that is refused (401), one attempt a time speaks for all. None is given up.
+- Beats of those who are well come first, and the refused last: these are asked for
+  together once an interval, and one by one in what time the others leave.
 """
 
 import heapq
@@ -38,7 +40,7 @@ from agent_registry_client.errors import (
     RegistryError,
     RegistryProblem,
 )
-from agent_registry_client.kept import Change, Kept, State, bounded
+from agent_registry_client.kept import Change, Kept, State, Turn, bounded
 from agent_registry_client.models import BulkRenewal, RegisteredAgent, Renewal
 
 #: The first pause after a failure is at most this; it doubles with each further one.
@@ -47,6 +49,10 @@ FIRST_PAUSE_SECONDS = 1.0
 #: An attempt may take one interval, but this anyway: at a TTL below 3 s, a beat that
 #: is slow is better than none.
 LEAST_TIMEOUT_SECONDS = 1.0
+
+#: Attempts for the refused begin this far apart, at least: with a thousand of them a
+#: call each would be a storm of no use, told in the registry's log as well.
+REFUSED_PAUSE_SECONDS = 0.02
 
 #: A beat comes so much earlier than at the end of its interval, at most.
 JITTER = 0.1
@@ -77,10 +83,14 @@ class Keeper:
         self._clock = clock
         self._draw = draw
         self._kept: dict[str, Kept] = {}
-        self._agenda: list[tuple[float, int, Kept]] = []
+        self._agendas: dict[Turn, list[tuple[float, int, Kept]]] = {
+            turn: [] for turn in Turn
+        }
         self._number = itertools.count()
         self._failures = 0
         self._resume_at = 0.0
+        #: When the refused may be tried again, one of them, and all in one call.
+        self._refused_at = self._refused_together_at = 0.0
         #: What keeps all of them from being registered, until `_resume_at` at least.
         self._trouble: tuple[State, RegistryError] | None = None
 
@@ -88,6 +98,7 @@ class Keeper:
         """Keep an agent from now on."""
         now = self._clock()
         self._kept[kept.agent_id] = kept
+        kept.turn = Turn.IN_DOUBT
         self._schedule([kept], now)
         if self._trouble and now < self._resume_at:
             self._change([kept], *self._trouble)
@@ -107,13 +118,15 @@ class Keeper:
         first = self._first()
         if first is None:
             return None
-        return max(0.0, max(first.due_at, self._resume_at) - self._clock())
+        return max(0.0, max(self._due_at(first), self._resume_at) - self._clock())
 
     def step(self) -> Step | None:
         """Return what is to be done now; None when nothing is due."""
         first = self._first()
         if first is None or self.seconds_to_wait():
             return None
+        if first.turn is Turn.REFUSED:
+            self._refused_at = self._clock() + REFUSED_PAUSE_SECONDS
         together = [first]
         call: calls.Call[Any] = calls.heartbeat(first.agent_id)
         if not first.known:
@@ -137,8 +150,9 @@ class Keeper:
             step.kept[0].interval_seconds = bounded(told.heartbeat_interval_seconds)
         renewed = [kept for kept in step.kept if kept.agent_id not in unknown]
         for kept in renewed:
-            kept.known, kept.acknowledged_at = True, now
-            kept.company = min(2 * kept.company, calls.MAX_BULK)
+            kept.known, kept.acknowledged_at, kept.turn = True, now, Turn.WELL
+            company = 2 * max(kept.company, len(step.kept))
+            kept.company = min(company, calls.MAX_BULK)
         # One draw for all, so that who beats together stays together. A registry that
         # hung answers many at one instant, who must not beat together ever after.
         spread = recovered or isinstance(told, RegisteredAgent)
@@ -148,6 +162,8 @@ class Keeper:
 
     def failed(self, step: Step, error: RegistryError) -> None:
         """Take note of a failure."""
+        for kept in step.kept:
+            kept.turn = max(kept.turn, Turn.IN_DOUBT)
         if isinstance(error, AgentNotFound) and step.kept[0].known:
             self._forgotten(step.kept, error)
         elif isinstance(error, LimitReached) and not step.kept[0].known:
@@ -158,13 +174,17 @@ class Keeper:
             self._pause(step, error)
         elif isinstance(error, NotAllowed) and error.status == 401:  # noqa: PLR2004
             self._turned_away(step, error)
-        elif len(step.kept) > 1:
+        elif len(step.kept) == 1:
+            self._refused(step.kept[0], error)
+        elif step.kept[0].turn is not Turn.REFUSED:  # these are tried alone next
             self._halve(step.kept)
             self._schedule(step.kept, self._clock())
-        else:
-            step.kept[0].perhaps_listed = step.kept[0].known
-            self._schedule(step.kept, self._clock(), self._part(0.5))
-            self._change(step.kept, State.REFUSED, error)
+
+    def _refused(self, kept: Kept, error: RegistryError) -> None:
+        kept.perhaps_listed = kept.known
+        kept.turn = Turn.REFUSED
+        self._schedule([kept], self._clock(), self._part(0.5))
+        self._change([kept], State.REFUSED, error)
 
     def _pause(self, step: Step, error: RegistryError) -> None:
         concerned: Iterable[Kept] = self._kept.values()
@@ -208,7 +228,7 @@ class Keeper:
         self, forgotten: Sequence[Kept], error: RegistryError | None
     ) -> None:
         for kept in forgotten:
-            kept.known = False
+            kept.known, kept.turn = False, Turn.IN_DOUBT
         self._schedule(forgotten, self._clock())
         self._change(forgotten, State.JOINING, error)
 
@@ -218,23 +238,60 @@ class Keeper:
 
     def _due_with(self, first: Kept) -> list[Kept]:
         now = self._clock()
+        if first.turn is Turn.REFUSED:
+            return self._refused_with(first, now)
         others = (
             kept
             for kept in self._kept.values()
             if kept is not first
             and kept.known
+            and kept.turn is first.turn
             and kept.company >= first.company
-            and kept.due_at <= now + kept.interval_seconds / 2
+            and self._suits(kept, first, now)
         )
         return [first, *itertools.islice(others, first.company - 1)]
 
+    def _suits(self, kept: Kept, first: Kept, now: float) -> bool:
+        if first.turn is Turn.IN_DOUBT:  # among those it failed with is one at fault
+            return kept.due_at == first.due_at
+        return kept.due_at <= now + kept.interval_seconds / 2
+
+    def _refused_with(self, first: Kept, now: float) -> list[Kept]:
+        if now < self._refused_together_at:
+            return [first]
+        others = (
+            kept
+            for kept in self._kept.values()
+            if kept is not first and kept.known and kept.turn is Turn.REFUSED
+        )
+        together = [first, *itertools.islice(others, calls.MAX_BULK - 1)]
+        pause = self._part(0.5) * _shortest_interval(together)
+        self._refused_together_at = now + pause
+        return together
+
     def _first(self) -> Kept | None:
-        while self._agenda:
-            due_at, _, kept = self._agenda[0]
-            if kept.due_at == due_at and self._kept.get(kept.agent_id) is kept:
+        now = self._clock()
+        firsts = [kept for turn in Turn if (kept := self._first_of(turn))]
+        due = [kept for kept in firsts if self._due_at(kept) <= now]
+        # After a failure who waits longest: one that fails for ever must starve nobody.
+        if due and self._failures == 0:
+            return due[0]
+        return min(firsts, key=self._due_at, default=None)
+
+    def _first_of(self, turn: Turn) -> Kept | None:
+        agenda = self._agendas[turn]
+        while agenda:
+            due_at, _, kept = agenda[0]
+            planned = kept.due_at == due_at and kept.turn is turn
+            if planned and self._kept.get(kept.agent_id) is kept:
                 return kept
-            heapq.heappop(self._agenda)  # it was put elsewhere since
+            heapq.heappop(agenda)  # it was put elsewhere since
         return None
+
+    def _due_at(self, kept: Kept) -> float:
+        if kept.turn is Turn.REFUSED:
+            return max(kept.due_at, self._refused_at)
+        return kept.due_at
 
     def _part(self, jitter: float) -> float:
         return 1 - jitter + jitter * self._draw()
@@ -242,7 +299,8 @@ class Keeper:
     def _schedule(self, kept_ones: Iterable[Kept], at: float, part: float = 0) -> None:
         for kept in kept_ones:
             kept.due_at = at + part * kept.interval_seconds
-            heapq.heappush(self._agenda, (kept.due_at, next(self._number), kept))
+            planned = kept.due_at, next(self._number), kept
+            heapq.heappush(self._agendas[kept.turn], planned)
 
     def _change(
         self, concerned: Iterable[Kept], state: State, error: RegistryError | None

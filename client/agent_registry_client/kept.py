@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 from agent_registry_client import calls
@@ -35,6 +35,17 @@ class State(StrEnum):
     LEFT = "left"
 
 
+class Turn(IntEnum):
+    """Who comes first when several are due."""
+
+    #: The last call for it succeeded: it has a lease to lose.
+    WELL = 0
+    #: It is new, or forgotten, or was named in a call that failed.
+    IN_DOUBT = 1
+    #: It was refused when it was alone in its call.
+    REFUSED = 2
+
+
 class Change(NamedTuple):
     """An agent's change of state."""
 
@@ -65,6 +76,7 @@ class Kept:
     perhaps_listed: bool = False
     #: With how many it may share a beat, itself included: see `Keeper`.
     company: int = calls.MAX_BULK
+    turn: Turn = Turn.IN_DOUBT
     due_at: float = 0.0
 
     def inherit(self) -> None:

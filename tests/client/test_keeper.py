@@ -2,8 +2,9 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from agent_registry_client.kept import Kept, kept_agent
 
 NOT_FOUND = AgentNotFound(404, "agent_not_found", "Register again.")
 REFUSED = InvalidRequest(422, "invalid_request", "No.")
+FORBIDDEN = NotAllowed(403, "forbidden", "Not yours.")
 BUSY = Unavailable(503, "store_unavailable", "Later.", retry_after_seconds=3)
 BROKEN = RegistryProblem(500, "internal_error", "A mistake.")
 UNAVAILABLE = Unavailable(503, "store_unavailable", "Later.")
@@ -69,6 +71,25 @@ class World:
     def answer(self, step: Step, unknown: Sequence[str] = ()) -> None:
         """Answer as a registry that is well."""
         self.keeper.answered(step, answer_to(step, unknown))
+
+    def live(
+        self, seconds: float, refused: Collection[str], takes: float
+    ) -> list[Step]:
+        """Let time pass, each call taking so long; return the steps of it.
+
+        A call that names one of the refused is refused.
+        """
+        steps = []
+        until = self.now + seconds
+        while self.now + (wait := self.keeper.seconds_to_wait() or 0) < until:
+            steps.append(self.next(wait))
+            self.now += takes
+            if any(kept.agent_id in refused for kept in steps[-1].kept):
+                self.keeper.failed(steps[-1], FORBIDDEN)
+            else:
+                self.answer(steps[-1])
+        self.now = until
+        return steps
 
     def register(self, *agent_ids: str, ttl_seconds: int = 60) -> list[Kept]:
         """Keep agents that the registry knows."""
@@ -367,6 +388,118 @@ def test_a_refused_agent_is_tried_again_every_interval(world: World) -> None:
     assert world.keeper.seconds_to_wait() == pytest.approx(20)
     world.answer(world.next(20))
     assert kept.state is State.REGISTERED
+
+
+def longest_silence(steps: Sequence[Step], kept: Kept, since: float) -> float:
+    """Return the longest time between two steps for it."""
+    begun = [since, *(step.began_at for step in steps if kept in step.kept)]
+    return max(after - before for before, after in pairwise(begun))
+
+
+def test_the_refused_starve_nobody(world: World) -> None:
+    """A call for each of them would take 100 s, and a lease is 60."""
+    refused = [str(number) for number in range(1000)]
+    world.register(*refused)
+    world.live(60, refused, takes=0.001)
+    (well,) = world.register("well")
+    since = world.now
+
+    steps = world.live(600, refused, takes=0.1)
+
+    assert longest_silence(steps, well, since) <= 20.2
+
+
+def test_the_refused_hold_up_none_that_may_be_well(world: World) -> None:
+    """One more that is refused does not make the others wait behind a thousand."""
+    refused = [str(number) for number in range(1000)]
+    world.register(*refused)
+    world.live(60, refused, takes=0.001)
+    (well, _) = world.register("well", "refused-soon")
+    since = world.now
+
+    steps = world.live(600, [*refused, "refused-soon"], takes=0.1)
+
+    assert longest_silence(steps, well, since) < 21
+
+
+def test_newcomers_hold_up_no_beat(world: World) -> None:
+    """Whoever has no lease yet can lose none."""
+    (well,) = world.register("well")
+    world.keep(*map(str, range(1000)))
+    since = world.now
+
+    steps = world.live(200, [], takes=0.1)
+
+    assert longest_silence(steps, well, since) <= 20.2
+
+
+def test_the_refused_are_asked_for_together_first(world: World) -> None:
+    """When the refusal of all has ended, one call clears them, and they stay so."""
+    refused = ["a", "b", "c"]
+    kept = world.register(*refused)
+    world.live(25, refused, takes=0.001)
+    told = [change.after for change in world.changes]
+
+    steps = world.live(40, [], takes=0.001)
+
+    assert told == [State.REFUSED] * 3
+    assert [len(step.kept) for step in steps] == [3, 3]
+    assert {one.state for one in kept} == {State.REGISTERED}
+
+
+def test_many_that_were_refused_beat_in_one_call_again(world: World) -> None:
+    """Growing together from one on, they would cost a thousand calls once more."""
+    refused = [str(number) for number in range(1000)]
+    world.register(*refused)
+    world.live(60, refused, takes=0.001)
+
+    steps = world.live(60, [], takes=0.001)
+
+    assert len(steps) < 50
+
+
+def test_one_that_is_refused_no_more_need_not_wait_for_the_others(
+    world: World,
+) -> None:
+    """Each is tried alone within its interval; what has not changed is not told."""
+    refused = ["a", "b", "c"]
+    kept = world.register(*refused)
+    world.live(100, refused, takes=0.001)
+    world.changes.clear()
+
+    world.live(20.1, ["a", "c"], takes=0.001)
+
+    assert [(change.agent_id, change.after) for change in world.changes] == [
+        ("b", State.REGISTERED)
+    ]
+    assert [one.state is State.REFUSED for one in kept] == [True, False, True]
+
+
+def test_the_refused_are_no_storm(world: World) -> None:
+    """Fifty a second at most, however many they are and however fast the registry."""
+    refused = [str(number) for number in range(5000)]
+    world.keep(*refused)
+    world.live(20, refused, takes=0.0001)
+
+    steps = world.live(100, refused, takes=0.0001)
+
+    assert 4900 < len(steps) <= 5001
+    assert len({step.kept[0].agent_id for step in steps}) > 4900
+
+
+def test_one_that_fails_for_ever_does_not_starve_the_refused(world: World) -> None:
+    """Nobody is given up."""
+    _, kept = world.keep("poison", "a")
+    world.keeper.failed(world.next(), BROKEN)
+    world.keeper.failed(world.next(1), REFUSED)
+    asked = []
+    for _ in range(20):
+        step = world.next(world.keeper.seconds_to_wait() or 0)
+        asked.append(step.kept[0].agent_id)
+        world.keeper.failed(step, BROKEN if asked[-1] == "poison" else REFUSED)
+
+    assert kept.state is State.REFUSED
+    assert asked.count("a") > 5
 
 
 def test_a_common_beat_that_is_refused_is_halved(world: World) -> None:
