@@ -122,20 +122,16 @@ class Server:
         headers = self._headers
         if call.body is not None:
             headers = headers | {"Content-Type": "application/json"}
-        connection.request(
-            call.method, self._prefix + call.target, call.body or b"", headers
-        )
-        response = connection.getresponse()
-        content = io.BytesIO()
-        while chunk := response.read(1 << 16):
-            if content.tell() + len(chunk) > call.max_answer_bytes:
-                raise ValueError("an answer without an end")
-            content.write(chunk)
-        told = {name.lower(): value for name, value in response.getheaders()}
-        response.close()
+        try:
+            connection.request(
+                call.method, self._prefix + call.target, call.body or b"", headers
+            )
+        except ConnectionError as error:
+            return _early_answer(connection, call, error)
+        answer = _answer(connection, call)
         if connection.sock is not None:
             self._idle.append((time.monotonic(), connection))
-        return Answer(response.status, told, content.getvalue())
+        return answer
 
     def _take(self) -> http.client.HTTPConnection | None:
         while self._idle:
@@ -182,6 +178,31 @@ def connect(found: Sequence[Any], ends_at: float) -> socket.socket:
         else:
             return sock
     raise failed
+
+
+def _answer(connection: http.client.HTTPConnection, call: Call[Any]) -> Answer:
+    response = connection.getresponse()
+    content = io.BytesIO()
+    while chunk := response.read(1 << 16):
+        if content.tell() + len(chunk) > call.max_answer_bytes:
+            raise ValueError("an answer without an end")
+        content.write(chunk)
+    told = {name.lower(): value for name, value in response.getheaders()}
+    response.close()
+    return Answer(response.status, told, content.getvalue())
+
+
+def _early_answer(
+    connection: http.client.HTTPConnection, call: Call[Any], error: ConnectionError
+) -> Answer:
+    # A registry reads no more of a body once it is too large (65,536 bytes): it answers
+    # with 413 and closes, so that sending the rest fails while the answer is there.
+    try:
+        return _answer(connection, call)
+    except (OSError, http.client.HTTPException):
+        raise error from None
+    finally:
+        connection.close()
 
 
 def _response(

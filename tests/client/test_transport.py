@@ -17,6 +17,7 @@ import pytest
 from agent_registry_client import (
     AgentNotFound,
     AgentRegistryClient,
+    InvalidRequest,
     NotARegistry,
     Unavailable,
     Unreachable,
@@ -323,6 +324,49 @@ def test_no_answer_is_read_beyond_what_its_call_may_bring(
     with pytest.raises(NotARegistry):
         client.health()
     assert found == ()
+
+
+TOO_LARGE = b'{"status": 413, "code": "body_too_large", "detail": "No more."}'
+
+
+@pytest.mark.parametrize("header", [b"Connection: close\r\n", b""])
+def test_an_answer_that_comes_before_all_is_sent_is_heard(header: bytes) -> None:
+    """A body that is too large is answered unread, and its connection closed."""
+    head = b"HTTP/1.1 413 Too Large\r\n%bContent-Length: %d\r\n\r\n"
+
+    with pytest.raises(InvalidRequest, match="No more"):
+        _register_at_length(head % (header, len(TOO_LARGE)) + TOO_LARGE)
+
+
+def test_a_connection_that_breaks_while_sending_is_told_without_an_answer() -> None:
+    """There is nothing else to tell."""
+    with pytest.raises(Unreachable, match=r"reset|[Bb]roken"):
+        _register_at_length(b"")
+
+
+def _register_at_length(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        answering = threading.Thread(target=_answer_unread, args=(listening, said))
+        answering.start()
+        port = listening.getsockname()[1]
+        client = AgentRegistryClient(f"http://127.0.0.1:{port}")
+        try:
+            client.register(
+                "a",
+                agent_name="A",
+                host="10.0.0.7",
+                port=80,
+                metadata={"long": "x" * (20 << 20)},
+            )
+        finally:
+            answering.join()
+
+
+def _answer_unread(listening: socket.socket, said: bytes) -> None:
+    connection, _ = listening.accept()
+    with connection:
+        connection.recv(100)
+        connection.sendall(said)
 
 
 def test_an_error_survives_a_pool_of_processes() -> None:
