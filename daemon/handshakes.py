@@ -69,28 +69,54 @@ class TlsServer:
             handshake.add_done_callback(self._handshakes.discard)
 
     async def _shake_hands(self, accepted: socket.socket, address: Any) -> None:  # noqa: ANN401 - of any family
-        handshake = _Handshake(accepted, peer=address[0] if address else "")
+        handshake = _Handshake(
+            accepted, address, self._make_protocol, self._connections
+        )
         self._connections.opened(handshake)
         loop = asyncio.get_running_loop()
         try:
             # What fails is the client's doing, and is not told: it could fill the log.
             with suppress(OSError):
                 await loop.connect_accepted_socket(
-                    self._make_protocol,
+                    lambda: handshake,
                     accepted,
                     ssl=self._tls,
                     ssl_shutdown_timeout=_FAREWELL_SECONDS,
                 )
         finally:
-            self._connections.lost(handshake)
+            handshake.end()
 
 
-class _Handshake:
+class _Handshake(asyncio.Protocol):
     """A connection before its handshake is done."""
 
-    def __init__(self, accepted: socket.socket, peer: str) -> None:
+    def __init__(
+        self,
+        accepted: socket.socket,
+        address: Any,  # noqa: ANN401 - of any family
+        make_protocol: Callable[[], asyncio.Protocol],
+        connections: Connections,
+    ) -> None:
         self._accepted = accepted
-        self.peer = peer
+        self._make_protocol = make_protocol
+        self._connections = connections
+        self._ended = False
+        self.peer: str = address[0] if address else ""
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - of any loop
+        """Give way to what speaks from now on, which counts in its stead."""
+        # Before that counts: at the most connections both together were one too many,
+        # and this one, the only one unfinished, had to go for it.
+        self.end()
+        protocol = self._make_protocol()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+
+    def end(self) -> None:
+        """Count no more, however it ended; once."""
+        if not self._ended:
+            self._ended = True
+            self._connections.lost(self)
 
     def expire(self) -> None:
         """Give up: no more time."""

@@ -109,6 +109,26 @@ def test_the_oldest_handshake_makes_room_for_who_comes(
             crowd[-1].recv(1)
 
 
+def test_at_the_most_connections_who_rested_longest_makes_room(
+    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the newcomer, of whom there is one before and after the handshake."""
+    monkeypatch.setattr("daemon.listener.most_connections", lambda: 3)
+    served = serve()
+    with contextlib.ExitStack() as stack:
+        resting = [
+            stack.enter_context(contextlib.closing(served.asking())) for _ in range(3)
+        ]
+        for asking in resting:
+            asking.request("GET", "/well")
+            asking.getresponse().read()
+
+        answers = [served.ask(), served.ask()]
+
+    assert answers == [b'"well"'] * 2
+    assert served.closed[:1] == [ClosingCause.CROWDED]
+
+
 def test_a_handshake_that_fails_leaves_nothing_behind(
     serve: Callable[..., Served],
 ) -> None:
