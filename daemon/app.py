@@ -149,7 +149,7 @@ class RegistryDaemon:
             with suppress(Empty):
                 if self._wishes.get(timeout=_SIGNALS_SECONDS) is _Wish.FINISH:
                     return
-                self._files.reload()
+                self._reload()
 
     def finish(self) -> None:
         """End `wait`; safe in a signal handler and from any thread."""
@@ -158,6 +158,16 @@ class RegistryDaemon:
     def reload(self) -> None:
         """Have `wait` read credentials and TLS again; safe as `finish` is."""
         self._wishes.put(_Wish.RELOAD)
+
+    def _reload(self) -> None:
+        try:
+            self._files.reload()
+        except Exception:
+            # In the main thread: without it, nobody would hear SIGTERM any more.
+            log.exception(
+                "What was to be read again stays as it was",
+                extra={"action": "reload_failed"},
+            )
 
     def stop(self) -> bool:
         """Undo what `start` did; tell whether all went well."""

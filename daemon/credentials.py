@@ -5,6 +5,7 @@ in it as digests only: random as they are, they need no slow hash.
 """
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,7 +100,7 @@ class Document(BaseModel):
 
 
 def _require_distinct(sentence: str, names: list[str]) -> None:
-    twice = {name for name in names if names.count(name) > 1}
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"{sentence} {min(twice)}")
 
@@ -120,6 +121,12 @@ def parse(content: bytes, source: Path) -> Document:
     except ValidationError as error:
         found = "; ".join(sentences(error))
         raise SecretUnusable(f"{source} says what it may not: {found}") from None
+    except (ValueError, OverflowError, RecursionError):
+        # TOML all the same: an integer of 4,300 digits, the evening of 9999-12-31 west
+        # of Greenwich. The error's own text may have the value in it.
+        raise SecretUnusable(
+            f"{source} has a value that is too large, or nested too deep"
+        ) from None
 
 
 def sentences(error: ValidationError) -> Iterator[str]:

@@ -236,6 +236,23 @@ def test_waiting_ends_when_serving_dies(make_config: MakeConfig) -> None:
     assert not daemon.stop()
 
 
+def test_a_reload_that_fails_is_told_and_waited_on(
+    make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it raised: it ended the main thread, and SIGTERM was heard no more."""
+    daemon = RegistryDaemon(make_config())
+    files: Any = daemon._files
+    files.reload = lambda: 1 / 0
+    daemon.reload()
+    daemon.finish()
+
+    daemon.wait()
+
+    (told,) = caplog.records
+    assert told.message == "What was to be read again stays as it was"
+    assert told.exc_info is not None
+
+
 def _listener_of(daemon: RegistryDaemon) -> Any:
     undo = dict(daemon._cleanups._steps)["listener"]
     return undo.__self__  # type: ignore[attr-defined]

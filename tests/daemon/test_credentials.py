@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from api.access import Principal, Role
-from daemon.credentials import parse
+from daemon.credentials import _require_distinct, parse
 from daemon.secret_files import SecretUnusable
 
 SOURCE = Path("credentials.toml")
@@ -151,6 +151,38 @@ def test_what_is_no_toml_is_refused() -> None:
 
     assert refusal.startswith("credentials.toml is not TOML: ")
     assert "k3v9x2" not in refusal
+
+
+@pytest.mark.parametrize(
+    "value", ["9999-12-31T23:59:59-05:00", "9" * 5_000, "[" * 3_000 + "]" * 3_000]
+)
+def test_values_beyond_what_can_be_held_are_refused(value: str) -> None:
+    """As anything that it may not say; each is TOML, and raises an error of its own."""
+    refusal = _refusal(TOKEN + f"expires_at = {value}\n")
+
+    assert refusal == (
+        "credentials.toml has a value that is too large, or nested too deep"
+    )
+
+
+def test_ids_are_not_compared_with_each_other() -> None:
+    """For 40,000 tokens that took half a minute."""
+    compared = 0
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return super().__eq__(other)
+
+    names = [Name(number) for number in range(1_000)]
+    with pytest.raises(ValueError, match=r"^two tokens have the id 7$"):
+        _require_distinct("two tokens have the id", [*names, Name(7)])
+
+    assert compared < 10_000
 
 
 def test_no_repr_tells_a_hash() -> None:
