@@ -14,6 +14,8 @@ from store.models import compact_json
 AGENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,254}"
 AGENT_ID_PATTERN = f"^{AGENT_ID}$"
 MAX_BULK_HEARTBEATS = 10_000
+#: Members that a body is looked at with; a registration has six.
+MAX_MEMBERS = 100
 MAX_METADATA_BYTES = 4_000
 MAX_METADATA_KEYS = 64
 MAX_METADATA_KEY_LENGTH = 128
@@ -43,6 +45,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 def is_agent_id(text: str) -> bool:
     """Tell whether `text` could be an agent's id."""
     return _is_agent_id(text) is not None
+
+
+def check_members(body: object) -> object:
+    """Return what a body holds, if it is not full of members that nobody knows.
+
+    Raises:
+        ValueError: it is; told once, where each of them would be an error of its own.
+    """
+    if isinstance(body, dict) and len(body) > MAX_MEMBERS:
+        raise ValueError(f"must have at most {MAX_MEMBERS} members")
+    return body
 
 
 def check_name(name: str) -> str:

@@ -5,7 +5,14 @@ from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, Self
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    model_validator,
+)
 from starlette.responses import Response
 
 from api.grammar import (
@@ -20,6 +27,7 @@ from api.grammar import (
     AgentId,
     Instant,
     check_host,
+    check_members,
     check_metadata,
     check_name,
     wire_instant,
@@ -91,6 +99,8 @@ class AgentRegistrationRequest(BaseModel):
         f"{MAX_METADATA_BYTES} bytes, {MAX_METADATA_KEYS} keys, 20 levels.",
         json_schema_extra=METADATA_SCHEMA,
     )
+
+    _few_members = model_validator(mode="before")(check_members)
 
 
 class AgentInfo(BaseModel):
@@ -197,10 +207,15 @@ class BulkHeartbeat(BaseModel):
         json_schema_extra={"examples": [{"agent_ids": ["summariser-1", "gone-7"]}]},
     )
 
-    agent_ids: list[Annotated[AgentId, Field(pattern=AGENT_ID_PATTERN)]] = Field(
+    # The first wrong one is told: each of 10,000 would be an error of its own.
+    agent_ids: Annotated[
+        list[Annotated[AgentId, Field(pattern=AGENT_ID_PATTERN)]], FailFast()
+    ] = Field(
         max_length=MAX_BULK_HEARTBEATS,
         description="Whose leases to renew; one named twice counts once.",
     )
+
+    _few_members = model_validator(mode="before")(check_members)
 
 
 class BulkHeartbeatAnswer(BaseModel):

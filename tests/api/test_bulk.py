@@ -88,6 +88,37 @@ def test_bulk_takes_agent_ids_and_nothing_else(client: TestClient, body: bytes) 
     assert answer.status_code == 422
 
 
+@pytest.mark.parametrize(
+    "items",
+    [
+        b",".join([b"0"] * 10_001),
+        b",".join([b"[]"] * 101),
+        b",".join([b"{}"] * 101),
+        b"0," * 10_000,
+    ],
+)
+def test_bulk_that_can_be_no_call_is_not_read(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, items: bytes
+) -> None:
+    """4 MiB of zeros took 3 s, in which nobody else was answered."""
+    read: list[bytes] = []
+    monkeypatch.setattr("api.body.parse_json", read.append)
+    body = b'{"agent_ids":[%b]}' % items
+
+    answer = client.post("/agents/heartbeats", content=body, headers=JSON)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert [error["field"] for error in answer.json()["errors"]] == ["agent_ids"]
+    assert read == []
+
+
+def test_bulk_tells_of_the_first_wrong_id(bulk: Callable[[Any], Any]) -> None:
+    """Not of 10,000."""
+    errors = bulk(["a", *[0] * 9_000])
+
+    assert [error["field"] for error in errors.json()["errors"]] == ["agent_ids.1"]
+
+
 def test_bulk_body_is_bounded(client: TestClient) -> None:
     """413 before it is read."""
     answer = client.post(

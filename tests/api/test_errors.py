@@ -327,3 +327,22 @@ def test_websocket_is_turned_away(app: FastAPI, path: str) -> None:
 
 def _body(path: str, make_body: Callable[..., dict[str, Any]]) -> Any:
     return make_body("a") if path == "/agents/register" else None
+
+
+@pytest.mark.parametrize("path", ["/agents/register", "/agents/heartbeats"])
+def test_errors_of_one_problem_are_bounded(client: TestClient, path: str) -> None:
+    """What a request may be full of, an answer is not."""
+    several = client.post(path, json=dict.fromkeys(map(str, range(100))))
+    many = client.post(path, json=dict.fromkeys(map(str, range(101))))
+
+    assert len(several.json()["errors"]) == 20
+    assert many.json()["errors"] == [
+        {"field": "", "reason": "must have at most 100 members"}
+    ]
+
+
+def test_errors_of_parameters_are_bounded(client: TestClient) -> None:
+    """As those of bodies are."""
+    answer = client.get("/agents?" + "&".join(f"p{n}=1" for n in range(30)))
+
+    assert len(answer.json()["errors"]) == 20
