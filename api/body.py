@@ -14,6 +14,8 @@ from typing import Any
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from api.errors import ProblemError, invalid
 from api.grammar import MAX_BULK_HEARTBEATS
@@ -73,7 +75,17 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route whose request bodies are read strictly, and must be JSON."""
+    """A route whose path is taken, and request bodies are read, strictly.
+
+    Bodies must be JSON.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Tell whether a request is for this route, as Starlette does."""
+        # But for its `$`, which matches before a newline at the end too.
+        if scope["type"] == "http" and scope["path"].endswith("\n"):
+            return Match.NONE, {}
+        return super().matches(scope)
 
     def get_route_handler(
         self,

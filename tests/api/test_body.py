@@ -107,3 +107,25 @@ def test_json_is_taken_by_any_spelling(client: TestClient, media_type: str) -> N
     response = client.post("/agents/register", content=b"{}", headers=headers)
 
     assert response.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/agents/register"),
+        ("POST", "/agents/heartbeats"),
+        ("POST", "/agents/a/heartbeat"),
+        ("DELETE", "/agents/a"),
+        ("GET", "/agents"),
+        ("GET", "/health"),
+        ("POST", "/guard/release"),
+        ("GET", "/docs/files/swagger-ui.css"),
+    ],
+)
+def test_a_newline_behind_a_path_makes_it_another(
+    client: TestClient, make_body: Callable[..., dict[str, Any]], method: str, path: str
+) -> None:
+    """At which there is nothing, whatever the method."""
+    response = client.request(method, f"{path}%0a", json=make_body())
+
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
