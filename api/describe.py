@@ -274,7 +274,7 @@ RELEASE: dict[str, Any] = {
     "operation_id": "release_guard",
     "status_code": 204,
     "response_description": "Nobody is held; also when nobody was.",
-    "responses": _AVAILABLE,
+    "responses": {**_problems(_422="A release has no body."), **_AVAILABLE},
 }
 
 

@@ -24,7 +24,7 @@ STATUSES = {
     "deregister": {"204", "404"},
     "health": {"200"},
     "metrics": {"200"},
-    "release_guard": {"204"},
+    "release_guard": {"204", "422"},
 }
 
 

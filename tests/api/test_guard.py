@@ -102,6 +102,17 @@ def test_who_was_released_goes_with_the_next_sweep(
     assert guard(holding)["level"] is None
 
 
+@pytest.mark.parametrize("media_type", ["application/json", "text/plain"])
+def test_a_release_has_no_body(holding: TestClient, media_type: str) -> None:
+    """Whatever it says: some of those who are held, maybe, and all would go."""
+    headers = {"Content-Type": media_type}
+
+    answer = holding.post("/guard/release", content=b"{}", headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert guard(holding)["held"] == DEAD
+
+
 def test_a_release_without_a_hold_is_good(client: TestClient) -> None:
     """An operator who comes too late has what was wanted."""
     assert client.post("/guard/release").status_code == 204
