@@ -32,6 +32,7 @@ def registered(caller: Caller, agent_id: str, outcome: Outcome) -> None:
             "action": "agent_registered",
             "agent_id": agent_id,
             "outcome": outcome,
+            "owner": caller.owner,
             "principal": caller.principal.name,
             "address": caller.address,
         },
@@ -44,12 +45,19 @@ def deregistered(caller: Caller, agent_id: str) -> None:
         "Agent %s deregistered by %s",
         agent_id,
         caller,
-        extra={"action": "agent_deregistered", "agent_id": agent_id} | _who(caller),
+        extra={
+            "action": "agent_deregistered",
+            "agent_id": agent_id,
+            "owner": caller.owner,
+        }
+        | _who(caller),
     )
 
 
 def released(caller: Caller, count: int) -> None:
-    """Tell of a hold that an operator ended."""
+    """Tell of a hold that an operator ended, if there was one."""
+    if not count:
+        return
     log.warning(
         "The hold of %d agents was ended by %s",
         count,

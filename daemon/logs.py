@@ -34,6 +34,8 @@ _JOURNALD_LEVELS = (
 #: Kinds of lines that are counted apart; a library may put anything into its own.
 _KINDS = 100
 _MINUTE_SECONDS = 60
+#: What an owner can do only so often: nobody is removed who was not registered.
+_BOUNDED = frozenset({"agent_registered", "agent_deregistered"})
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +74,8 @@ class LineLimit(logging.Filter):
     """Lets so many lines of a kind pass in a minute; tells how many it kept back.
 
     A line's kind is its `action`, else its logger and sentence. Critical lines
-    always pass, and so does what a known `principal` did: its quota bounds that.
-    May be asked from any thread.
+    always pass, and so do the registrations and removals of an `owner`, whose quota
+    bounds them. May be asked from any thread.
 
     Args:
         lines_per_minute: of one kind.
@@ -120,8 +122,9 @@ class LineLimit(logging.Filter):
 
 
 def _always_passes(record: logging.LogRecord) -> bool:
-    known = bool(getattr(record, "principal", "")) and not hasattr(record, "refused")
-    return known or record.levelno >= logging.CRITICAL
+    action, owner = getattr(record, "action", ""), getattr(record, "owner", "")
+    bounded = action in _BOUNDED and owner
+    return bool(bounded) or record.levelno >= logging.CRITICAL
 
 
 def _tell_dropped(dropped: dict[str, int]) -> None:

@@ -41,8 +41,14 @@ def test_changes_are_told_with_who_made_them_and_from_where(
     make_body: Callable[..., dict[str, Any]],
     bearer: Bearer,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Registering, removing and ending a hold; not beating."""
+
+    async def hand(*_: object) -> int:
+        return 20
+
+    monkeypatch.setattr("api.guard.hand", hand)
     headers = bearer("billing")
     client.post("/agents/register", json=make_body("billing-1"), headers=headers)
     client.post("/agents/billing-1/heartbeat", headers=headers)
@@ -54,8 +60,9 @@ def test_changes_are_told_with_who_made_them_and_from_where(
     assert [sentence for sentence, _ in told] == [
         "Agent billing-1 registered: created, by billing at 10.0.0.9",
         "Agent billing-1 deregistered by billing at 10.0.0.9",
-        "The hold of 0 agents was ended by ops at 10.0.0.9",
+        "The hold of 20 agents was ended by ops at 10.0.0.9",
     ]
+    assert [fields.get("owner") for _, fields in told] == ["billing", "billing", None]
     assert [
         (fields["action"], fields["principal"], fields["address"]) for _, fields in told
     ] == [
@@ -63,6 +70,15 @@ def test_changes_are_told_with_who_made_them_and_from_where(
         ("agent_deregistered", "billing", "10.0.0.9"),
         ("hold_released", "ops", "10.0.0.9"),
     ]
+
+
+def test_a_release_of_nobody_is_not_told(
+    client: TestClient, bearer: Bearer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing was changed."""
+    client.post("/guard/release", headers=bearer("ops"))
+
+    assert _told(caplog) == []
 
 
 def test_refusals_are_told(
