@@ -1,10 +1,15 @@
 """The page for people."""
 
+import asyncio
 import base64
 import hashlib
 import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 
@@ -36,10 +41,52 @@ def test_docs_run_only_what_they_are_made_of(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "none", "%00", "a" * 5000, "%2e%2e/%2e%2e/x", "/etc/passwd", "%ff"]
+    "name",
+    [
+        *("", "none", "__init__.py", "%00", "a" * 5000, "%ff"),
+        *("%2e%2e/%2e%2e/x", "/etc/passwd"),
+    ],
 )
 def test_docs_serve_only_their_own_files(client: TestClient, name: str) -> None:
     """Whatever else is asked for is not there."""
     response = client.get(f"/docs/files/{name}")
 
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+def _open_files() -> set[str]:
+    """Return the names of what is open in this process."""
+    names = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # it was closed meanwhile
+            names.add(descriptor.readlink().name)
+    return names
+
+
+def test_a_slow_reader_of_docs_takes_neither_descriptor_nor_much_memory(
+    app: FastAPI,
+) -> None:
+    """180 of them had used up what is left to the store."""
+    name = "swagger-ui-bundle.js"
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": f"/docs/files/{name}",
+        "query_string": b"",
+        "headers": [],
+    }
+    sent: list[bytes] = []
+    opened: set[str] = set()
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+        opened.update(_open_files())
+
+    asyncio.run(app(scope, receive, send))
+
+    assert sum(map(len, sent)) > 1_000_000
+    assert max(map(len, sent)) <= 64 * 1024
+    assert name not in opened
