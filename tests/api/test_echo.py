@@ -66,3 +66,33 @@ def test_rejected_url_is_not_echoed(client: TestClient, url: str) -> None:
 
     assert refused.is_client_error
     assert canary not in refused.text + str(refused.headers)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "areg_A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9t0UvW",
+        "areg_short",
+        "metadata.areg_short",
+        "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9t0UvW",
+        "q" * 33,
+    ],
+)
+def test_a_token_in_the_place_of_a_name_is_not_echoed(
+    client: TestClient, name: str
+) -> None:
+    """Many look like a name, whole or cut off; names of ours are shorter."""
+    as_parameter = client.get(f"/agents?{name}&{name}")
+    as_field = client.post("/agents/register", json={name: 1})
+
+    assert (as_parameter.status_code, as_field.status_code) == (422, 422)
+    assert name not in as_parameter.text + as_field.text
+
+
+def test_a_misspelt_name_is_echoed(client: TestClient) -> None:
+    """Of up to 32 characters: whoever wrote it finds it by that."""
+    name = "heartbeat_interval_seconds_wanted"[:32]
+
+    refused = client.post("/agents/register", json={name: 1})
+
+    assert name in [error["field"] for error in refused.json()["errors"]]
