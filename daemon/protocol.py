@@ -96,12 +96,15 @@ class RegistryProtocol(HttpToolsProtocol):
             self._refuse(reason if isinstance(reason, ProblemError) else broken())
             return
         if self.scope:
-            self._await_rest()
+            self._await_rest(len(data))
         else:
             self._overhead = 0
 
-    def _await_rest(self) -> None:
-        """See to it that the rest of a request comes, and is not too much."""
+    def _await_rest(self, size: int) -> None:
+        """See to it that the rest of a request comes, and is not too much.
+
+        Of what there is, `size` bytes are new.
+        """
         if self._asked and self.scope is not self.cycle.scope:
             self._refuse(broken())  # it began before the last one was answered
         elif self._overhead > self._most_header_bytes:
@@ -110,15 +113,21 @@ class RegistryProtocol(HttpToolsProtocol):
             if not self._owes:
                 self._owes = True
                 self._connections.begun(self)
-            if not self._asked and self.headers is not self.scope["headers"]:
+            if not self._asked and self._has_head():
                 self._await_body(dict(self.scope["headers"]))
+            if not self._asked:
+                self._connections.held(self, size)
+
+    def _has_head(self) -> bool:
+        """Tell whether the rest of a request is a body."""
+        return bool(self.scope) and self.headers is not self.scope["headers"]
 
     def _await_body(self, headers: dict[bytes, bytes]) -> None:
         """Let the application judge a body that is not to be held until it is whole."""
         waits = headers.get(b"expect", b"").lower() == b"100-continue"
         self.cycle.waiting_for_100_continue = waits
         if waits or int(headers.get(b"content-length", 0)) > HIGH_WATER_LIMIT:
-            self._ask()
+            self._ask_early()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header."""
@@ -154,7 +163,7 @@ class RegistryProtocol(HttpToolsProtocol):
         super().on_body(body)
         self._overhead = 0
         if not self._asked and len(self.cycle.body) > HIGH_WATER_LIMIT:
-            self._ask()
+            self._ask_early()
 
     def on_message_complete(self) -> None:
         """Hand a whole request to the application."""
@@ -170,6 +179,11 @@ class RegistryProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         """Do not start yet; uvicorn would as soon as there is a head."""
+
+    def _ask_early(self) -> None:
+        """Ask while the rest of the body is to come; who may not is told at once."""
+        self._connections.handed_over(self)
+        self._ask()
 
     def _ask(self) -> None:
         self._asked = True
@@ -224,7 +238,10 @@ class RegistryProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def abort(self) -> None:
-        """Hang up."""
+        """Hang up, and hold nothing any more of a request that was not whole."""
+        if self._has_head() and not self._asked:
+            # What refers to itself is collected some time: 150 MB waited for that.
+            self.cycle.body = bytearray()
         self.transport.abort()
 
     def _refuse(self, problem: ProblemError) -> None:

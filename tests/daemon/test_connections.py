@@ -236,6 +236,46 @@ def test_the_oldest_of_all_makes_room_for_the_next(
     assert [wire.told for wire in (*wires, newest)] == [["abort"], [], [], [], []]
 
 
+def test_who_has_held_bytes_for_longest_makes_room_for_more(
+    connections: Connections,
+    connect: Callable[..., Wire],
+    closed: Counter[ClosingCause],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not who owes a request for longer, and holds nothing."""
+    monkeypatch.setattr("daemon.connections._MOST_HELD_BYTES", 100)
+    idle, first, second = connect("10.0.0.1"), connect("10.0.0.2"), connect("10.0.0.3")
+    connections.held(first, 40)
+    connections.held(second, 50)
+    connections.held(first, 10)
+    before = list(first.told)
+
+    connections.held(second, 1)
+    connections.held(second, 49)
+
+    assert before == []
+    assert [wire.told for wire in (idle, first, second)] == [[], ["abort"], []]
+    assert closed == {ClosingCause.CROWDED: 1}
+
+
+@pytest.mark.parametrize("how", ["received", "handed_over", "begun", "lost"])
+def test_bytes_are_held_until_their_request_is_not(
+    connections: Connections,
+    connect: Callable[..., Wire],
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    """Whole, in the application, given up or gone: it makes room by itself."""
+    monkeypatch.setattr("daemon.connections._MOST_HELD_BYTES", 100)
+    first, second = connect(), connect()
+    connections.held(first, 100)
+    getattr(connections, how)(first)
+
+    connections.held(second, 100)
+
+    assert (first.told, second.told) == ([], [])
+
+
 def test_who_rests_or_is_answered_is_not_counted(
     connections: Connections, connect: Callable[..., Wire]
 ) -> None:

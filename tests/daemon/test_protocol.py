@@ -476,3 +476,59 @@ def test_the_oldest_unfinished_connection_is_cut_for_a_new_one(
     client.protocol.abort()
 
     assert (client.wire.ended, client.wire.written) == ("aborted", b"")
+
+
+@pytest.mark.parametrize(
+    ("parts", "held"),
+    [
+        ([POST], [len(POST)]),
+        ([POST + b"Content-Length: 9\r\n\r\n", b"1234"], [len(POST) + 21, 4]),
+        ([POST + b"Content-Length: 1\r\n\r\n1"], []),
+        ([GET + b"\r\n"], []),
+        ([POST + b"Content-Length: 70000\r\n\r\n", b"1234"], []),
+    ],
+)
+def test_what_came_of_a_request_is_held_until_the_application_has_it(
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    parts: list[bytes],
+    held: list[int],
+) -> None:
+    """Head and body; nothing is counted for one that comes in one piece."""
+    counted: list[int] = []
+    monkeypatch.setattr(
+        client.connections, "held", lambda _protocol, size: counted.append(size)
+    )
+
+    client.send(*parts)
+
+    assert counted == held
+
+
+def test_what_is_handed_over_is_not_held(
+    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a chunked body that became so large that the application has it now."""
+    monkeypatch.setattr("daemon.connections._MOST_HELD_BYTES", 100_000)
+    client = connect()
+    client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+    chunk = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
+
+    client.send(chunk, chunk, chunk, chunk)
+
+    assert client.called == 1
+    assert client.wire.ended == ""
+
+
+@pytest.mark.parametrize("part", [POST, POST + b"Content-Length: 9\r\n\r\n1234"])
+def test_who_makes_room_leaves_no_body_behind(
+    client: Client, monkeypatch: pytest.MonkeyPatch, part: bytes
+) -> None:
+    """It is to free memory at once, not when garbage is collected."""
+    monkeypatch.setattr("daemon.connections._MOST_HELD_BYTES", 10)
+
+    client.send(part)
+
+    assert client.wire.ended == "aborted"
+    assert client.called == 0
+    assert not (client.protocol.cycle and client.protocol.cycle.body)
