@@ -12,11 +12,11 @@ run: $(VENV)/.run-ready
 	exec $(BIN)/agent-registryd
 
 test: $(VENV)/.test-ready
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST)
 
 # The same with branch coverage, which doubles what the tests compute.
 coverage: $(VENV)/.test-ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term $(PYTEST)
 
 lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .

@@ -198,7 +198,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
 @pytest.mark.usefixtures("_on_one_processor")
 @pytest.mark.parametrize(
-    "examples", [60, pytest.param(5000, marks=pytest.mark.torture)]
+    "examples", [30, pytest.param(5000, marks=pytest.mark.torture)]
 )
 def test_the_store_and_its_lease_clock_do_as_a_registry_in_python(
     make_registry: Callable[..., Any], examples: int
