@@ -102,7 +102,17 @@ class StrictRoute(APIRoute):
         return handle_strictly
 
 
-async def has_body(request: Request) -> bool:
+async def refuse_body(request: Request, call: str) -> None:
+    """Return if the request carries no body.
+
+    Raises:
+        ProblemError: 422, as `call` has none.
+    """
+    if await _has_body(request):
+        raise invalid("", f"{call} has no body")
+
+
+async def _has_body(request: Request) -> bool:
     """Tell whether the request carries a body, reading no more than its start."""
     declared = request.headers.get("content-length")
     if declared is not None:

@@ -5,8 +5,7 @@ from fastapi.responses import Response
 
 from api import audit, describe
 from api.access import CallerOf
-from api.body import has_body
-from api.errors import invalid
+from api.body import refuse_body
 from api.handover import hand
 from store import AgentRegistryRepository
 
@@ -17,8 +16,7 @@ def install(app: FastAPI, repo: AgentRegistryRepository) -> None:
     @app.post("/guard/release", **describe.RELEASE)
     async def release(request: Request, caller: CallerOf) -> Response:
         """End a hold: who is held is dead now, and goes with the next sweep."""
-        if await has_body(request):
-            raise invalid("", "a release has no body")
+        await refuse_body(request, "a release")
         count = await hand(repo, repo.release_hold)
         audit.released(caller, count)
         return Response(status_code=204)

@@ -8,8 +8,8 @@ from fastapi.responses import Response
 from api import describe
 from api.access import CallerOf
 from api.beats import HeartbeatGatherer
-from api.body import has_body
-from api.errors import agent_not_found, invalid
+from api.body import refuse_body
+from api.errors import agent_not_found
 from api.grammar import AgentId, is_agent_id
 from api.handover import hand
 from api.models import (
@@ -36,8 +36,7 @@ def install(
         agent_id: AgentId, request: Request, caller: CallerOf
     ) -> Response:
         """Renew an agent's lease; unknown agents are told to register again."""
-        if await has_body(request):
-            raise invalid("", "a heartbeat has no body")
+        await refuse_body(request, "a heartbeat")
         if not is_agent_id(agent_id):
             raise agent_not_found()
         caller.require([agent_id])
