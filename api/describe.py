@@ -167,6 +167,9 @@ BULK_HEARTBEAT: dict[str, Any] = {
     },
 }
 
+#: What a filter looks for: to a database, a text ends at a NUL.
+NO_NUL: dict[str, Any] = {"pattern": r"^[^\u0000]*$"}
+
 LIST: dict[str, Any] = {
     "tags": ["agents"],
     "operation_id": "list_agents",
@@ -196,7 +199,7 @@ LIST: dict[str, Any] = {
                 "description": "Agents whose metadata has this value under KEY: a "
                 "text, a number or true/false as its text, or an array with such "
                 "an element. Several filters, at most 16, must all match.",
-                "schema": {"type": "string"},
+                "schema": {"type": "string", **NO_NUL},
             }
         ]
     },

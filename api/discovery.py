@@ -31,8 +31,12 @@ def install(app: FastAPI, repo: AgentRegistryRepository) -> None:
         request: Request,
         *,
         include_dead: Annotated[bool, Query()] = False,
-        name: Annotated[str | None, Query(max_length=256)] = None,
-        host: Annotated[str | None, Query(max_length=253)] = None,
+        name: Annotated[
+            str | None, Query(max_length=256, json_schema_extra=describe.NO_NUL)
+        ] = None,
+        host: Annotated[
+            str | None, Query(max_length=253, json_schema_extra=describe.NO_NUL)
+        ] = None,
         limit: Annotated[int | None, Query(ge=1, le=MAX_PAGE)] = None,
         cursor: Annotated[str | None, Query(pattern=AGENT_ID_PATTERN)] = None,
     ) -> Response:

@@ -108,6 +108,8 @@ def test_every_parameter_is_described(operations: dict[str, dict[str, Any]]) -> 
     assert parameters["agent_id"]["schema"]["pattern"].startswith("^[A-Za-z0-9]")
     assert parameters["agent_id"]["schema"]["examples"]
     assert '"maximum": 10000' in json.dumps(parameters["limit"])
+    for name in ("name", "host", "metadata.KEY"):
+        assert r'"pattern": "^[^\\u0000]*$"' in json.dumps(parameters[name]["schema"])
 
 
 def test_registering_links_to_what_an_agent_does_next(

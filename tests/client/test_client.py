@@ -164,7 +164,7 @@ def test_the_async_client_says_what_the_other_says(
 
     async def live() -> None:
         async with other:
-            created = await other.register("a", **described)
+            created = await other.register("a", **described | {"ttl_seconds": 60})
             await other.heartbeat("a")
             bulk = await other.heartbeat_all(["a"])
 
