@@ -28,8 +28,8 @@ _CLOSED_AT_ONCE = 25
 _TELL_SECONDS = 10
 #: Descriptors that are left to the store, its threads, and to what comes and goes.
 _RESERVED_DESCRIPTORS = 100
-#: Of requests that are not whole, whose callers nobody knows yet: 8,000 of 80 KiB would
-#: be 640 MB, and the service unit has 512 MB.
+#: Of requests that are not whole: 8,000 of 80 KiB would be 640 MB, and the service unit
+#: has 512 MB; and whoever may send bulk heartbeats, of 4 MiB, needs but a hundred.
 _MOST_HELD_BYTES = 64_000_000
 
 
@@ -129,10 +129,6 @@ class Connections:
         if self._held_bytes > _MOST_HELD_BYTES:
             self._make_room(self._held)
 
-    def handed_over(self, connection: Connection) -> None:
-        """Count what came as held no more: the application has it."""
-        self._held_bytes -= self._held.pop(connection, 0)
-
     def received(self, connection: Connection) -> None:
         """Expect nothing: a request is whole, and is being answered."""
         # Most often it was at rest, and came in one piece.
@@ -155,7 +151,7 @@ class Connections:
     def forget(self, connection: Connection) -> None:
         """Expect nothing any more."""
         self._resting.pop(connection, None)
-        self.handed_over(connection)
+        self._held_bytes -= self._held.pop(connection, 0)
         if self._unfinished.pop(connection, None) is not None:
             of_peer = self._unfinished_of[connection.peer]
             del of_peer[connection]

@@ -115,8 +115,7 @@ class RegistryProtocol(HttpToolsProtocol):
                 self._connections.begun(self)
             if not self._asked and self._has_head():
                 self._await_body(dict(self.scope["headers"]))
-            if not self._asked:
-                self._connections.held(self, size)
+            self._connections.held(self, size)
 
     def _has_head(self) -> bool:
         """Tell whether the rest of a request is a body."""
@@ -127,7 +126,7 @@ class RegistryProtocol(HttpToolsProtocol):
         waits = headers.get(b"expect", b"").lower() == b"100-continue"
         self.cycle.waiting_for_100_continue = waits
         if waits or int(headers.get(b"content-length", 0)) > HIGH_WATER_LIMIT:
-            self._ask_early()
+            self._ask()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header."""
@@ -163,7 +162,7 @@ class RegistryProtocol(HttpToolsProtocol):
         super().on_body(body)
         self._overhead = 0
         if not self._asked and len(self.cycle.body) > HIGH_WATER_LIMIT:
-            self._ask_early()
+            self._ask()
 
     def on_message_complete(self) -> None:
         """Hand a whole request to the application."""
@@ -179,11 +178,6 @@ class RegistryProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         """Do not start yet; uvicorn would as soon as there is a head."""
-
-    def _ask_early(self) -> None:
-        """Ask while the rest of the body is to come; who may not is told at once."""
-        self._connections.handed_over(self)
-        self._ask()
 
     def _ask(self) -> None:
         self._asked = True

@@ -258,14 +258,14 @@ def test_who_has_held_bytes_for_longest_makes_room_for_more(
     assert closed == {ClosingCause.CROWDED: 1}
 
 
-@pytest.mark.parametrize("how", ["received", "handed_over", "begun", "lost"])
+@pytest.mark.parametrize("how", ["received", "begun", "lost"])
 def test_bytes_are_held_until_their_request_is_not(
     connections: Connections,
     connect: Callable[..., Wire],
     monkeypatch: pytest.MonkeyPatch,
     how: str,
 ) -> None:
-    """Whole, in the application, given up or gone: it makes room by itself."""
+    """Whole, given up or gone: it makes room by itself."""
     monkeypatch.setattr("daemon.connections._MOST_HELD_BYTES", 100)
     first, second = connect(), connect()
     connections.held(first, 100)

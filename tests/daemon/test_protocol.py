@@ -485,10 +485,10 @@ def test_the_oldest_unfinished_connection_is_cut_for_a_new_one(
         ([POST + b"Content-Length: 9\r\n\r\n", b"1234"], [len(POST) + 21, 4]),
         ([POST + b"Content-Length: 1\r\n\r\n1"], []),
         ([GET + b"\r\n"], []),
-        ([POST + b"Content-Length: 70000\r\n\r\n", b"1234"], []),
+        ([POST + b"Content-Length: 70000\r\n\r\n", b"1234"], [len(POST) + 25, 4]),
     ],
 )
-def test_what_came_of_a_request_is_held_until_the_application_has_it(
+def test_what_came_of_a_request_is_held_until_it_is_whole(
     client: Client,
     monkeypatch: pytest.MonkeyPatch,
     parts: list[bytes],
@@ -505,19 +505,23 @@ def test_what_came_of_a_request_is_held_until_the_application_has_it(
     assert counted == held
 
 
-def test_what_is_handed_over_is_not_held(
-    connect: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "length", [b"Transfer-Encoding: chunked", b"Content-Length: 9999999"]
+)
+def test_what_the_application_reads_as_it_comes_is_held_too(
+    client: Client, monkeypatch: pytest.MonkeyPatch, length: bytes
 ) -> None:
-    """As a chunked body that became so large that the application has it now."""
+    """It keeps what it has of a body until it has all of it."""
     monkeypatch.setattr("daemon.connections._MOST_HELD_BYTES", 100_000)
-    client = connect()
-    client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n")
     chunk = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
+    client.send(POST + length + b"\r\n\r\n", chunk, chunk, chunk)
+    begun = (client.called, client.wire.ended)
 
-    client.send(chunk, chunk, chunk, chunk)
+    client.send(chunk)
+    client.leave()
 
-    assert client.called == 1
-    assert client.wire.ended == ""
+    assert (begun, client.wire.ended) == ((1, ""), "aborted")
+    assert client.seen[0][0] == "gone"
 
 
 @pytest.mark.parametrize("part", [POST, POST + b"Content-Length: 9\r\n\r\n1234"])
