@@ -52,7 +52,7 @@ CODES = {
     "store_full": "The disk is full: nobody can be added. Heartbeats go on: retry.",
     "quota_exceeded": "There may be no more agents, in all or of this caller.",
     "too_many_registrations": "This caller registers too often: retry.",
-    "overloaded": "Too many listings are asked for, or unread by their readers: retry.",
+    "overloaded": "Too many listings are unread, or bulk heartbeats wait: retry.",
     "leases_stopped": "Lease time stands still: agents cannot be heard.",
     "sweep_overdue": "Expired agents are not being removed.",
     "internal_error": "The registry failed; its log says why.",
@@ -130,6 +130,12 @@ def shown(name: str) -> str:
     Anything else may be a value gone astray, and is not repeated.
     """
     return name if _FIELD_NAME.fullmatch(name) else "?"
+
+
+def overloaded() -> ProblemError:
+    """Return the problem of a call that is one too many."""
+    retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return ProblemError(503, "overloaded", headers=retry_after)
 
 
 def invalid(field: str, reason: str) -> ProblemError:

@@ -9,6 +9,7 @@ from api import describe
 from api.access import CallerOf
 from api.beats import HeartbeatGatherer
 from api.body import refuse_body
+from api.budget import Budget
 from api.errors import agent_not_found
 from api.grammar import AgentId, is_agent_id
 from api.handover import hand
@@ -20,6 +21,12 @@ from api.models import (
 )
 from store import AgentRegistryRepository
 
+#: Bytes of bulk heartbeats that may wait for the writer at once: 600,000 ids, which it
+#: takes five seconds for.
+_MAX_WAITING_BYTES = 64 * 1024 * 1024
+#: What an id costs beside its letters, which are there twice: in the body too.
+_ID_BYTES = 64
+
 
 def install(
     app: FastAPI,
@@ -29,6 +36,7 @@ def install(
     heard: Callable[[int, int], None],
 ) -> None:
     """Add the calls that renew leases in `repo`."""
+    waiting = Budget(_MAX_WAITING_BYTES)
 
     # The lane in front of the application answers most of these: see api.lane.
     @app.post("/agents/{agent_id}/heartbeat", **describe.HEARTBEAT)
@@ -47,8 +55,13 @@ def install(
     async def bulk_heartbeat(bulk: BulkHeartbeat, caller: CallerOf) -> Response:
         """Renew the leases of many agents at once, all or none."""
         caller.require(bulk.agent_ids)
-        unknown = await hand(repo, repo.renew_all, bulk.agent_ids, caller.owner)
+        with waiting.taken(_bytes_of(bulk.agent_ids)):
+            unknown = await hand(repo, repo.renew_all, bulk.agent_ids, caller.owner)
         renewed = len(set(bulk.agent_ids)) - len(unknown)
         heard(renewed, len(unknown))
         answer = BulkHeartbeatAnswer(renewed=renewed, unknown=unknown)
         return json_response(answer.model_dump_json())
+
+
+def _bytes_of(agent_ids: list[str]) -> int:
+    return sum(2 * len(agent_id) + _ID_BYTES for agent_id in agent_ids)

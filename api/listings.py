@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.errors import RETRY_AFTER_SECONDS, ProblemError
+from api.budget import Budget
+from api.errors import overloaded
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,10 @@ class Listings:
         most_wait_seconds: float = MAX_WAIT_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._most_bytes = most_bytes
+        self._unsent = Budget(most_bytes)
         self._seconds = seconds
         self._most_wait_seconds = most_wait_seconds
         self._monotonic = monotonic
-        self._unsent_bytes = 0
         #: Since when each is being read, the oldest first.
         self._reading: dict[object, float] = {}
 
@@ -53,7 +53,7 @@ class Listings:
         now = self._monotonic()
         oldest = next(iter(self._reading.values()), now)
         if now - oldest > self._most_wait_seconds:
-            raise _overloaded()
+            raise overloaded()
         this = object()
         self._reading[this] = now
         try:
@@ -68,9 +68,7 @@ class Listings:
             ProblemError: 503 when too much is unsent already. One listing may
                 always be sent, however long.
         """
-        if self._unsent_bytes and self._unsent_bytes + len(body) > self._most_bytes:
-            raise _overloaded()
-        self._unsent_bytes += len(body)
+        self._unsent.take(len(body))
         return _Listing(self, body, headers)
 
     async def send(self, body: bytes, send: Send) -> None:
@@ -88,7 +86,7 @@ class Listings:
                 extra={"action": "listing_cut"},
             )
         finally:
-            self._unsent_bytes -= len(body)
+            self._unsent.give_back(len(body))
 
 
 class _Listing(Response):
@@ -112,11 +110,6 @@ class _Listing(Response):
             }
         )
         await self._listings.send(bytes(self.body), send)
-
-
-def _overloaded() -> ProblemError:
-    retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return ProblemError(503, "overloaded", headers=retry_after)
 
 
 def _body(part: bytes, *, more: bool) -> dict[str, object]:

@@ -31,6 +31,8 @@ _RESERVED_DESCRIPTORS = 100
 #: Of requests that are not whole: 8,000 of 80 KiB would be 640 MB, and the service unit
 #: has 512 MB; and whoever may send bulk heartbeats, of 4 MiB, needs but a hundred.
 _MOST_HELD_BYTES = 64_000_000
+#: Of answers that nobody reads, all together: one bulk heartbeat may be told of 2.6 MB.
+_MOST_UNREAD_BYTES = 64_000_000
 
 
 class Limits(NamedTuple):
@@ -94,6 +96,9 @@ class Connections:
         #: Bytes of each request that is not whole, by who began to send it first.
         self._held: dict[Connection, int] = {}
         self._held_bytes = 0
+        #: Bytes that wait to be read, by who has not read for longest.
+        self._unread_of: dict[Connection, int] = {}
+        self._unread_bytes = 0
         self._untold: Counter[tuple[ClosingCause, str]] = Counter()
         self._tell_at = 0.0
 
@@ -139,14 +144,23 @@ class Connections:
         """Let a connection rest until its next request."""
         self._resting[connection] = self._now() + self.limits.keep_alive_seconds
 
-    def stalled(self, connection: Connection) -> None:
-        """Expect an answer to be read: more of it waits than should."""
-        deadline = self._now() + self.limits.response_seconds
-        self._unread.setdefault(connection, deadline)
+    def stalled(self, connection: Connection, size: int) -> None:
+        """Expect an answer to be read, of which so many bytes wait, too many.
+
+        Above what may be unread in all, who has not read for longest makes room.
+        """
+        if connection in self._unread:
+            return
+        self._unread[connection] = self._now() + self.limits.response_seconds
+        self._unread_of[connection] = size
+        self._unread_bytes += size
+        if self._unread_bytes > _MOST_UNREAD_BYTES:
+            self._make_room(self._unread)
 
     def flowing(self, connection: Connection) -> None:
         """Take note that the answer was read."""
-        self._unread.pop(connection, None)
+        if self._unread.pop(connection, None) is not None:
+            self._unread_bytes -= self._unread_of.pop(connection)
 
     def forget(self, connection: Connection) -> None:
         """Expect nothing any more."""
@@ -199,6 +213,7 @@ class Connections:
         for oldest in itertools.islice(crowd, 1):
             self.count(ClosingCause.CROWDED, oldest)
             self.forget(oldest)
+            self.flowing(oldest)
             oldest.abort()
 
     def _tell(self) -> None:

@@ -203,7 +203,7 @@ class RegistryProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Give the reader of an answer a time to read it."""
         super().pause_writing()
-        self._connections.stalled(self)
+        self._connections.stalled(self, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """Go on, as everything was read."""
@@ -266,8 +266,8 @@ class RegistryProtocol(HttpToolsProtocol):
 
     def _await_reader(self) -> None:
         """See that a closing connection ends, though nobody reads what is left."""
-        if self.transport.get_write_buffer_size():
-            self._connections.stalled(self)
+        if unread := self.transport.get_write_buffer_size():
+            self._connections.stalled(self, unread)
 
 
 @functools.cache

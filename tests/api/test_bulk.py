@@ -1,12 +1,17 @@
 """One node beats for all of its agents."""
 
-from collections.abc import Callable
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from store import AgentRecord, AgentRegistryRepository
+from api import AgentRegistryServer
+from store import AgentRecord, AgentRegistryRepository, Storage
+from store.writer import Lane
 
 JSON = {"content-type": "application/json"}
 
@@ -39,6 +44,37 @@ def test_bulk_renews_the_known_and_names_the_unknown(
 def test_bulk_of_nobody_renews_nobody(bulk: Callable[[Any], Any]) -> None:
     """A node whose last agent left may still call."""
     assert bulk([]).json() == {"renewed": 0, "unknown": []}
+
+
+def test_bulks_that_wait_are_bounded(
+    store_url: str, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond it one is refused, and taken when it comes again."""
+    monkeypatch.setattr("api.heartbeats._MAX_WAITING_BYTES", 200)
+    app = AgentRegistryServer(store_url, storage.agents).create_app()
+    busy, free = threading.Event(), threading.Event()
+    writer = storage.database.writer  # type: ignore[attr-defined] # SQLite's own
+    writer.submit(Lane.MAINTENANCE, lambda: busy.set() or free.wait())
+    busy.wait()
+    call = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://a")
+
+    async def crowd() -> list[httpx2.Response]:
+        def send() -> Coroutine[Any, Any, httpx2.Response]:
+            return call.post("/agents/heartbeats", json={"agent_ids": ["a", "b"]})
+
+        waiting = asyncio.create_task(send())
+        while not writer.lag_seconds():  # noqa: ASYNC110 - it tells no event
+            await asyncio.sleep(0)
+        refused = await send()
+        free.set()
+        return [refused, await waiting, await send()]
+
+    refused, *taken = asyncio.run(crowd())
+
+    assert refused.status_code == 503
+    assert refused.json()["code"] == "overloaded"
+    assert refused.headers["retry-after"] == "1"
+    assert [answer.status_code for answer in taken] == [200] * 2
 
 
 def test_bulk_takes_ten_thousand_of_the_longest_ids(bulk: Callable[[Any], Any]) -> None:

@@ -177,9 +177,9 @@ def test_an_answer_that_is_not_read_is_cut(
     """From when it began to wait, however often that is told."""
     wire = connect()
     connections.received(wire)
-    connections.stalled(wire)
+    connections.stalled(wire, 1)
     clock.now += 20
-    connections.stalled(wire)
+    connections.stalled(wire, 1)
     clock.now += 10
 
     connections.sweep()
@@ -195,7 +195,7 @@ def test_a_reader_that_reads_on_is_not_cut(
     wire = connect()
     connections.received(wire)
     for _ in range(3):
-        connections.stalled(wire)
+        connections.stalled(wire, 1)
         clock.now += 20
         connections.sweep()
         connections.flowing(wire)
@@ -276,6 +276,30 @@ def test_bytes_are_held_until_their_request_is_not(
     assert (first.told, second.told) == ([], [])
 
 
+def test_who_has_not_read_for_longest_makes_room_for_other_answers(
+    connections: Connections,
+    connect: Callable[..., Wire],
+    closed: Counter[ClosingCause],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was read, or cut already, is not counted."""
+    monkeypatch.setattr("daemon.connections._MOST_UNREAD_BYTES", 100)
+    read, *wires = [connect() for _ in range(3)]
+    for wire in (read, *wires):
+        connections.received(wire)
+    connections.stalled(read, 60)
+    connections.flowing(read)
+    connections.stalled(wires[0], 60)
+    before = list(wires[0].told)
+
+    connections.stalled(wires[1], 41)
+    connections.stalled(read, 59)
+
+    assert (before, wires[0].told) == ([], ["abort"])
+    assert read.told == wires[1].told == []
+    assert closed == {ClosingCause.CROWDED: 1}
+
+
 def test_who_rests_or_is_answered_is_not_counted(
     connections: Connections, connect: Callable[..., Wire]
 ) -> None:
@@ -349,7 +373,7 @@ def test_who_is_lost_makes_room(
     """It is known no more, in any respect."""
     for _ in range(20):
         wire = connect()
-        connections.stalled(wire)
+        connections.stalled(wire, 1)
         connections.lost(wire)
     clock.now += 100
 

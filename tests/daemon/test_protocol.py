@@ -306,6 +306,22 @@ def test_who_does_not_read_is_cut(client: Client) -> None:
     assert (before, client.wire.ended) == ("", "aborted")
 
 
+def test_what_is_unread_is_counted(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it that waits in this connection."""
+    monkeypatch.setattr("daemon.connections._MOST_UNREAD_BYTES", 2_000)
+    client.answers.clear()
+    client.send(GET + b"\r\n")
+    for unread in (2_000, 2_001):
+        client.wire.unread = unread
+        client.protocol.pause_writing()
+        client.protocol.resume_writing()
+
+    assert client.wire.ended == "aborted"
+    assert client.closed == ["crowded"]
+
+
 @pytest.mark.parametrize("size", [1, 16_384])
 def test_a_head_that_is_too_large_is_refused(client: Client, size: int) -> None:
     """431, whether it comes at once or in pieces, and before it is whole."""
