@@ -32,7 +32,6 @@ class HeartbeatGatherer:
         heard: Callable[[int, int], None] = lambda _renewed, _unknown: None,
         backlog: Backlog | None = None,
     ) -> None:
-        self._repo = repo
         self._heard = heard
         self._gatherer: Gatherer[str, dict[str, Lease], Lease] = Gatherer(
             lambda agent_ids: repo.submit(repo.update_heartbeats, agent_ids),

@@ -195,7 +195,7 @@ class RegistryDaemon:
                 await asyncio.to_thread(self._open_store)
                 self._start_scheduler()
                 loop = asyncio.get_running_loop()
-                self._keep_leases(lambda call: _call_soon(loop, call))
+                self._keep_leases(loop.call_soon_threadsafe)
                 yield
             finally:
                 await asyncio.to_thread(self._cleanups.unwind)
@@ -411,10 +411,6 @@ class RegistryDaemon:
             overdue=self._keeper.overdue,
             rearms={cause: self._keeper.rearms[cause] for cause in Cause},
         )
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    loop.call_soon_threadsafe(call)
 
 
 def _storage(config: Config, lease_clock: LeaseClock) -> Storage:

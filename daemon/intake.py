@@ -14,7 +14,7 @@ WAIT_SECONDS = 1.0
 #: still be too slow: with turns of 0.9 s each a beat took 5.4 s.
 _TURNS_OF_A_BEAT = 6
 
-CallOnLoop = Callable[[Callable[[], None]], None]
+CallOnLoop = Callable[[Callable[[], None]], object]
 
 
 class Intake:

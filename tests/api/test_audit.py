@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from starlette.testclient import TestClient
 from api import AgentRegistryServer
 from api.access import Authority
 from api.server import Security
-from store import AgentRegistryRepository
+from store import AgentRecord, AgentRegistryRepository, GuardRules
+from store.clock import utcnow
 
 Bearer = Callable[[str], dict[str, str]]
 
@@ -39,16 +41,20 @@ def _told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, Any]]]:
 def test_changes_are_told_with_who_made_them_and_from_where(
     client: TestClient,
     make_body: Callable[..., dict[str, Any]],
+    make_record: Callable[..., AgentRecord],
+    repo: AgentRegistryRepository,
     bearer: Bearer,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Registering, removing and ending a hold; not beating."""
-
-    async def hand(*_: object) -> int:
-        return 20
-
-    monkeypatch.setattr("api.guard.hand", hand)
+    repo.guard = GuardRules()
+    beat_at = utcnow() - timedelta(seconds=61)
+    silent = {
+        "last_heartbeat": beat_at,
+        "registered_at": beat_at - timedelta(seconds=1),
+    }
+    for number in range(20):
+        repo.add(make_record(f"old-{number}", **silent))
     headers = bearer("billing")
     client.post("/agents/register", json=make_body("billing-1"), headers=headers)
     client.post("/agents/billing-1/heartbeat", headers=headers)
