@@ -7,7 +7,7 @@ from peewee import SqliteDatabase
 from store import guard
 from store.guard import GuardRules, Hold, Level, Verdict
 from store.models import from_micros, to_micros
-from store.queries import HAS_BEATEN, execute
+from store.queries import EXPIRED, HAS_BEATEN, execute
 
 _HOLD = "SELECT held_since, hold_until, level, cap FROM guard"
 _FORGET = "DELETE FROM guard"
@@ -17,7 +17,7 @@ _KEEP = (
 )
 _DUE = f"""
     SELECT count(*) FROM (
-        SELECT 1 FROM agents WHERE expires_at <= :now AND {HAS_BEATEN} LIMIT :most)
+        SELECT 1 FROM agents WHERE {EXPIRED} AND {HAS_BEATEN} LIMIT :most)
 """  # noqa: S608 - constants only
 _TOTAL = "SELECT count(*) FROM agents"
 

@@ -9,16 +9,14 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from store.base import AgentFilter
-from store.leases import BEATS_PER_TTL, Status
+from store.leases import Status
 from store.models import to_micros
-from store.queries import HAS_BEATEN
+from store.queries import EXPIRED, HELD, LATE, LISTED
 
-_DEAD = "expires_at <= :now"
-_LATE_MICROS = f"last_heartbeat + ttl_seconds * 2000000 / {BEATS_PER_TTL}"
 _STATUS = (
-    f"CASE WHEN {_DEAD} AND :held AND {HAS_BEATEN} THEN '{Status.HELD}'"
-    f" WHEN {_DEAD} THEN '{Status.DEAD}'"
-    f" WHEN {_LATE_MICROS} <= :now THEN '{Status.LATE}' ELSE '{Status.ALIVE}' END"
+    f"CASE WHEN {HELD} THEN '{Status.HELD}'"
+    f" WHEN {EXPIRED} THEN '{Status.DEAD}'"
+    f" WHEN {LATE} THEN '{Status.LATE}' ELSE '{Status.ALIVE}' END"
 )
 _DAY_MICROS = 86_400_000_000
 
@@ -50,7 +48,7 @@ _MEMBERS = {
     "port": ("%d", "port"),
     "ttl_seconds": ("%d", "ttl_seconds"),
     "metadata": ("%s", "metadata"),
-    "is_alive": ("%s", f"iif({_DEAD}, 'false', 'true')"),
+    "is_alive": ("%s", f"iif({EXPIRED}, 'false', 'true')"),
     "status": ('"%s"', _STATUS),
     "last_heartbeat": _instant("last_heartbeat"),
     "expires_at": _instant("expires_at"),
@@ -119,7 +117,7 @@ def _where(agents: AgentFilter, at: Judged, after: str | None) -> Statement:
     conditions = ["TRUE"]
     values: dict[str, Any] = {"now": to_micros(at.now), "held": at.held}
     if not agents.include_dead:
-        conditions.append(f"(expires_at > :now OR :held AND {HAS_BEATEN})")
+        conditions.append(LISTED)
     for column, wanted in (
         ("agent_name = :name", agents.name),
         ("host = :host", agents.host),

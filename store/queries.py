@@ -5,28 +5,32 @@ what is run for every call is built once, and executed with other values.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
-from peewee import (
-    SQL,
-    Database,
-    Expression,
-    ModelInsert,
-    ModelSelect,
-    Node,
-    Value,
-    fn,
-)
+from peewee import Database, ModelInsert, ModelSelect, Node
 from peewee import __exception_wrapper__ as peewee_errors  # type: ignore[attr-defined]
 
-from store.leases import BEATS_PER_TTL, Status
-from store.models import FIELDS, AgentRecord, to_micros
+from store.leases import BEATS_PER_TTL
+from store.models import FIELDS, AgentRecord
 
-#: `AgentRecord.has_beaten` in SQL that is written by hand.
-HAS_BEATEN = "last_heartbeat > registered_at"
+#: The rules of `leases` in SQL, each once. Bind: the instant they are judged at, and
+#: whether the guard holds.
+EXPIRED = "expires_at <= :now"  # `is_expired`
+HAS_BEATEN = "last_heartbeat > registered_at"  # `AgentRecord.has_beaten`
+HELD = f"{EXPIRED} AND :held AND {HAS_BEATEN}"
+LATE = f"last_heartbeat + ttl_seconds * 2000000 / {BEATS_PER_TTL} <= :now"  # `late_at`
+LISTED = f"(NOT {EXPIRED} OR :held AND {HAS_BEATEN})"
 
-_SECOND = 1_000_000  # microseconds, as instants are stored
+#: By `leases.status`, in one row: all, the dead, those of them who are held, the late.
+COUNT_BY_STATUS = f"""
+    SELECT
+        count(*),
+        count(*) FILTER (WHERE {EXPIRED}),
+        count(*) FILTER (WHERE {HELD}),
+        count(*) FILTER (WHERE NOT {EXPIRED} AND {LATE})
+    FROM agents
+"""  # noqa: S608 - constants only
+EVERYONE = f"SELECT {', '.join(FIELDS)} FROM agents"  # noqa: S608
 
 
 def text(query: Node, database: Database) -> str:
@@ -46,16 +50,6 @@ def execute_many(database: Database, sql: str, rows: Iterable[Any]) -> None:
         database.connection().executemany(sql, rows)  # type: ignore[no-untyped-call] # Peewee's
 
 
-def expired(now: datetime) -> Expression:
-    """`leases.is_expired` in SQL: the one boundary that reads and sweeps share."""
-    return AgentRecord.expires_at <= now
-
-
-def everyone() -> "ModelSelect[AgentRecord]":
-    """Select all agents, dead ones too, ordered by id."""
-    return AgentRecord.select().order_by(AgentRecord.agent_id)
-
-
 def one() -> "ModelSelect[AgentRecord]":
     """Select one agent. Bind: its id."""
     return AgentRecord.select().where(AgentRecord.agent_id == "")
@@ -70,32 +64,3 @@ def upsert() -> ModelInsert:
     """Insert a row, or put it in the place of the one with its id. Bind: as insert."""
     others = [field for name, field in FIELDS.items() if name != "agent_id"]
     return insert().on_conflict(conflict_target=[AgentRecord.agent_id], preserve=others)
-
-
-def has_beaten() -> Expression:
-    """`AgentRecord.has_beaten` in SQL."""
-    return AgentRecord.last_heartbeat > AgentRecord.registered_at
-
-
-def listed(now: datetime, *, held: bool) -> Expression:
-    """Match whom the default list shows; `held` says whether the guard holds."""
-    living: Expression = ~expired(now)
-    return living | has_beaten() if held else living
-
-
-def count_by_status(now: datetime, *, held: bool) -> "ModelSelect[AgentRecord]":
-    """Count the agents by `leases.status` in one row, columns named by status."""
-    dead = expired(now)
-    late_micros = (
-        AgentRecord.last_heartbeat
-        + AgentRecord.ttl_seconds * Value(2 * _SECOND, converter=False) / BEATS_PER_TTL
-    )
-    late = ~dead & (late_micros <= to_micros(now))
-    return AgentRecord.select(
-        fn.COUNT(SQL("*")).alias("total"),
-        fn.COUNT(SQL("*")).filter(dead).alias(Status.DEAD),
-        fn.COUNT(SQL("*"))
-        .filter(dead & has_beaten() & Value(held, converter=False))
-        .alias(Status.HELD),
-        fn.COUNT(SQL("*")).filter(late).alias(Status.LATE),
-    )

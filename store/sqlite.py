@@ -31,10 +31,17 @@ from store.connections import SqliteRegistryDatabase
 from store.figures import Figures
 from store.guard import GuardRules, Hold, released
 from store.leases import Status, status
-from store.models import FIELDS, AgentRecord, from_micros, from_row, to_micros, to_row
+from store.models import AgentRecord, from_micros, from_row, to_micros, to_row
 from store.ownership import TOUCHES, may_touch
 from store.pacing import ChunkSize
-from store.queries import execute, execute_many
+from store.queries import (
+    COUNT_BY_STATUS,
+    EVERYONE,
+    EXPIRED,
+    LISTED,
+    execute,
+    execute_many,
+)
 from store.quota import Admissions, Quota
 from store.rearming import Listening
 from store.registration import Outcome, Registration
@@ -58,16 +65,13 @@ _RENEW = f"""
 # batch is looked up, and not each of the dead, of whom there may be a million.
 _COUNT_DEAD = f"""
     SELECT iif(
-        EXISTS (SELECT 1 FROM agents WHERE expires_at <= :now),
+        EXISTS (SELECT 1 FROM agents WHERE {EXPIRED}),
         (SELECT count(*) FROM agents
-         WHERE agent_id IN (SELECT value FROM json_each(:ids)) AND +expires_at <= :now
+         WHERE agent_id IN (SELECT value FROM json_each(:ids)) AND +{EXPIRED}
             AND {TOUCHES}),
         0)
 """  # noqa: S608 - constants only
-_REGISTERED = f"""
-    SELECT {", ".join(FIELDS)}
-    FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
-"""  # noqa: S608 - constants only
+_REGISTERED = f"{EVERYONE} WHERE agent_id IN (SELECT value FROM json_each(:ids))"  # noqa: S608
 _RENEW_RETURNING = f"{_RENEW} RETURNING agent_id, expires_at, ttl_seconds"
 _KNOWN = """
     SELECT json_group_array(agent_id)
@@ -178,10 +182,10 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
 
         def listed(now: datetime) -> list[AgentRecord]:
-            query = queries.everyone()
-            if not include_dead:
-                query = query.where(queries.listed(now, held=self._holds(now)))
-            return list(query.execute(self._database.reading))
+            which = "TRUE" if include_dead else LISTED
+            sql = f"{EVERYONE} WHERE {which} ORDER BY agent_id"
+            values = {"now": to_micros(now), "held": self._holds(now)}
+            return [*map(from_row, execute(self._database.reading, sql, values))]
 
         return self._snapshots.judged(listed)
 
@@ -214,12 +218,9 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
 
         def count(now: datetime) -> dict[Status, int]:
-            query = queries.count_by_status(now, held=self._holds(now)).dicts()
-            (counted,) = query.execute(self._database.reading)
-            total, dead, late = (
-                counted[name] for name in ("total", Status.DEAD, Status.LATE)
-            )
-            held = counted[Status.HELD]
+            values = {"now": to_micros(now), "held": self._holds(now)}
+            counting = execute(self._database.reading, COUNT_BY_STATUS, values)
+            total, dead, held, late = counting.fetchone()
             return {
                 Status.ALIVE: total - dead - late,
                 Status.LATE: late,

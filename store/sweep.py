@@ -8,13 +8,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from store import failpoints, guarding, queries
+from store import failpoints, guarding
 from store.base import Swept
 from store.connections import SqliteRegistryDatabase
 from store.guard import GuardRules, Hold, Verdict
 from store.models import from_micros, to_micros
 from store.pacing import ChunkSize
-from store.queries import execute
+from store.queries import EXPIRED, HAS_BEATEN, execute
 from store.snapshots import Snapshots
 from store.threads import reads, writes
 from store.writer import Lane
@@ -30,19 +30,19 @@ _NOTED_AT_ONCE = 10_000
 # Oldest first: under a hold, only some of them go.
 _NOTE_DUE = """
     SELECT json_group_array(due) FROM (
-        SELECT rowid AS due FROM agents WHERE expires_at <= :now AND {who}
+        SELECT rowid AS due FROM agents WHERE {who}
         ORDER BY expires_at LIMIT :limit)
 """
-_DUE = _NOTE_DUE.format(who="TRUE")
-_DUE_BEATEN = _NOTE_DUE.format(who=queries.HAS_BEATEN)
-_DUE_UNBEATEN = _NOTE_DUE.format(who=f"NOT {queries.HAS_BEATEN}")
+_DUE = _NOTE_DUE.format(who=EXPIRED)
+_DUE_BEATEN = _NOTE_DUE.format(who=f"{EXPIRED} AND {HAS_BEATEN}")
+_DUE_UNBEATEN = _NOTE_DUE.format(who=f"{EXPIRED} AND NOT {HAS_BEATEN}")
 # The deadline is checked again: since the rows were noted, a beat may have been
 # committed.
-_DELETE_DUE = """
+_DELETE_DUE = f"""
     DELETE FROM agents
-    WHERE rowid IN (SELECT value FROM json_each(:rows)) AND expires_at <= :now
+    WHERE rowid IN (SELECT value FROM json_each(:rows)) AND {EXPIRED}
     RETURNING agent_id, last_heartbeat, ttl_seconds
-"""
+"""  # noqa: S608 - constants only
 
 
 class Chunk(NamedTuple):
