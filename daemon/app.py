@@ -306,6 +306,7 @@ class RegistryDaemon:
             )
         self._scheduler.start()
         self._cleanups.push("scheduler", self._scheduler.shutdown)
+        self._cleanups.push("sweep", self._sweep.stop)
         self._schedule_backups()
 
     def _schedule_backups(self) -> None:

@@ -398,8 +398,8 @@ class AgentRegistryRepository(abc.ABC):
     def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
         """Remove the agents that are dead now, as far as the guard lets them go.
 
-        Works as `delete_expired` does, which itself knows no guard. With a guard,
-        `keep_on` is asked between the chunks: one that is ended takes no more.
+        Works as `delete_expired` does, which itself knows no guard. `keep_on` is asked
+        between the chunks: one that is ended takes no more.
         """
 
     @abc.abstractmethod

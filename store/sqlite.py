@@ -282,7 +282,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
         """See `AgentRegistryRepository`."""
         if self.guard is None:
-            return Swept(self.delete_expired())
+            return Swept(self._sweep.remove_all(keep_on), whole=keep_on())
         return self._sweep.run(self.guard, keep_on)
 
     @reads

@@ -68,9 +68,9 @@ class Sweep:
         self._database = database
         self._snapshots = snapshots
 
-    def remove_all(self) -> int:
-        """Remove whoever is dead, whatever the guard says; return how many."""
-        return self._remove(_DUE)
+    def remove_all(self, keep_on: Callable[[], bool] = lambda: True) -> int:
+        """Remove whoever is dead, as long as `keep_on()`; return how many."""
+        return self._remove(_DUE, keep_on=keep_on)
 
     def run(self, guard: GuardRules, keep_on: Callable[[], bool]) -> Swept:
         """Remove whom the guard lets go, as long as `keep_on()`."""

@@ -107,6 +107,7 @@ def test_stopping_undoes_the_start_in_reverse(
         "readiness",
         "leases",
         "listener",
+        "sweep",
         "scheduler",
         "checkpoint",
         "store",

@@ -28,13 +28,13 @@ class BreakableRepository(SqliteAgentRegistryRepository):
 
     broken = away = False
 
-    def delete_expired(self) -> int:
+    def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
         """Sweep, or fail."""
         if self.away:
             raise StoreUnavailable("the change was not stored: database is locked")
         if self.broken:
             raise ArithmeticError("a bug of ours")
-        return super().delete_expired()
+        return super().sweep(keep_on)
 
 
 class Stopwatch:
@@ -203,10 +203,10 @@ class HangingRepository(SqliteAgentRegistryRepository):
         super().__init__(storage.database)  # type: ignore[arg-type] # SQLite's own
         self.let_go = threading.Event()
 
-    def delete_expired(self) -> int:
+    def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
         """Hang, then sweep."""
         self.let_go.wait()
-        return super().delete_expired()
+        return super().sweep(keep_on)
 
 
 class SlowRepository(SqliteAgentRegistryRepository):
@@ -275,14 +275,16 @@ class TestHanging:
         hanging: HangingRepository,
         wait_until: Callable[..., None],
     ) -> None:
-        """And the one that hung counts when it ends after all."""
+        """The one that hung removes nobody when it goes on after all."""
         sweep.run()
         hanging.let_go.set()
-        wait_until(lambda: sweep.health().last_error is None)
+        wait_until(lambda: "sweep" not in {one.name for one in threading.enumerate()})
+        before = sweep.health().last_error
 
         sweep.run()
 
         health = sweep.health()
+        assert (before, health.last_error) == ("SweepHung", None)
         assert (health.runs, health.failures) == (2, 1)
         assert not sweep.stuck
 
@@ -309,13 +311,13 @@ class CreepingRepository(SqliteAgentRegistryRepository):
         self.let_go = threading.Event()
         self._dead = dead
 
-    def delete_expired(self) -> int:
+    def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
         """Remove one after the other."""
         removed = 0
-        while not self.let_go.is_set():
+        while keep_on() and not self.let_go.is_set():
             self.add(self._dead)
-            removed += super().delete_expired()
-        return removed
+            removed += self.delete_expired()
+        return Swept(removed, whole=keep_on())
 
 
 class TestLong:
@@ -354,6 +356,20 @@ class TestLong:
         assert len(running) == 1
         assert (health.runs, health.failures, health.overdue) == (1, 0, False)
         assert not sweep.stuck
+
+    def test_a_long_sweep_ends_at_a_stop(
+        self,
+        sweep: ExpirySweep,
+        creeping: CreepingRepository,
+        wait_until: Callable[..., None],
+    ) -> None:
+        """Behind its chunk, and nothing of it is told as failed."""
+        sweep.run()
+
+        sweep.stop()
+
+        wait_until(lambda: "sweep" not in {one.name for one in threading.enumerate()})
+        assert (sweep.health().failures, sweep.health().last_error) == (0, None)
 
     def test_a_long_sweep_counts_when_it_is_done(
         self, sweep: ExpirySweep, creeping: CreepingRepository, stopwatch: Stopwatch

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 from freezegun.api import FrozenDateTimeFactory
@@ -13,6 +14,7 @@ from store import (
     RegistryDatabase,
     Storage,
     StoreUnavailable,
+    Swept,
 )
 from store.clock import utcnow
 from store.connections import SqliteRegistryDatabase
@@ -56,6 +58,23 @@ def test_a_sweep_takes_more_than_one_chunk_holds(
     assert repo.delete_expired() == 1099
     assert [agent.agent_id for agent in repo.list_all()] == ["agent-0000"]
     assert len(caplog.messages) == 100
+
+
+def test_a_sweep_without_a_guard_stops_between_two_chunks_too(
+    repo: AgentRegistryRepository,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """The next one removes the rest."""
+    add_all(repo, [make_record(f"agent-{n:04}") for n in range(1000)])
+    frozen.tick(60)
+    chunks = count()
+
+    ended = repo.sweep(keep_on=lambda: next(chunks) < 1)
+
+    assert 0 < ended.removed < 1000
+    assert not ended.whole
+    assert repo.sweep() == Swept(1000 - ended.removed)
 
 
 def test_a_beat_committed_after_the_dead_were_noted_wins(
