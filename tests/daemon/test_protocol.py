@@ -332,6 +332,16 @@ def test_a_head_that_is_too_large_is_refused(client: Client, size: int) -> None:
     assert _problem(client.wire) == (431, "header_too_large")
 
 
+@pytest.mark.parametrize(("headers", "status"), [(100, 200), (101, 431)])
+def test_too_many_headers_are_refused(
+    client: Client, headers: int, status: int
+) -> None:
+    """However short they are: in memory each is as large as a long one."""
+    client.send(GET + b"a:\r\n" * (headers - 1) + b"\r\n")
+
+    assert client.wire.statuses == [status]
+
+
 def test_a_large_body_is_no_head(client: Client) -> None:
     """Its bytes do not count, in one piece with the head or in many."""
     body = b"x" * 60_000
