@@ -37,9 +37,10 @@ class BackupJob:
         """
         now = utcnow()
         interval = timedelta(seconds=interval_seconds)
-        due = max((_taken_at(path) + interval for path in self._taken()), default=now)
-        # One of the future, by a clock that was wrong then, delays it by no more.
-        return min(max(now, due), now + interval)
+        # None of the future, by a clock that was wrong then: until it is past, a daemon
+        # that is started every night would take none.
+        taken = [at for path in self._taken() if (at := _taken_at(path)) <= now]
+        return max(now, max(taken) + interval) if taken else now
 
     def run(self) -> None:
         """Take a backup. A failure is logged; the next run tries again."""

@@ -48,13 +48,16 @@ class Admissions:
         self._quota = quota
         self._monotonic = monotonic
         self._at_most = math.inf
+        #: Admitted in this batch: a count of what is stored misses them.
+        self._admitted = 0
         self._counted_at = -math.inf
         #: How many each owner has, known within one batch only.
         self._owned: dict[str, int] = {}
 
     def begin(self) -> None:
-        """Begin a batch: what was counted for an owner before may have changed."""
+        """Begin a batch: what was counted before may have changed."""
         self._owned.clear()
+        self._admitted = 0
 
     def admit(self, owner: str) -> None:
         """Count a new agent of `owner` as stored.
@@ -66,6 +69,7 @@ class Admissions:
             self._admit_to_all()
         self.take_over(owner)
         self._at_most += 1
+        self._admitted += 1
 
     def take_over(self, owner: str) -> None:
         """Count an agent that is stored, and was nobody's, as one of `owner`.
@@ -82,7 +86,8 @@ class Admissions:
         now = self._monotonic()
         if now - self._counted_at >= _RECOUNT_SECONDS:
             self._counted_at = now
-            (self._at_most,) = execute(self._database, _COUNT).fetchone()
+            (stored,) = execute(self._database, _COUNT).fetchone()
+            self._at_most = stored + self._admitted
         if self._at_most >= self._quota.in_all:
             raise QuotaExceeded(f"there are {self._quota.in_all:,} agents already")
 

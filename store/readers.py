@@ -144,6 +144,10 @@ class Readers:
             with self._changed:
                 self._active.discard(connection)
                 self._changed.notify_all()
+            # An interrupt may have met the end of the transaction; now none comes any
+            # more.
+            if connection.in_transaction:
+                connection.rollback()
 
     def _run(self) -> None:
         while self._turn():
@@ -164,7 +168,7 @@ class Readers:
             self._ready()
             with self._reading():
                 result = work()
-        except (PeeweeException, StoreUnavailable) as error:
+        except (PeeweeException, sqlite3.Error, StoreUnavailable) as error:
             self._telling.failed("A read failed", error, {"action": "read_failed"})
             unavailable = StoreUnavailable(f"the store could not be read: {error}")
             unavailable.__cause__ = error

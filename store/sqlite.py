@@ -257,11 +257,13 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         different = list(dict.fromkeys(agent_ids))
         ids = json.dumps(different)
-        renewing = self._write(_RENEW, self._beats(ids, owner))
-        if renewing.rowcount == len(different):
-            return []
-        if owner and self._foreign(ids, owner):
+        beats, revived = self._beats(ids, owner)
+        renewed = self._write(_RENEW, beats).rowcount
+        if owner and renewed < len(different) and self._foreign(ids, owner):
             raise NotOwner("one of the agents belongs to somebody else")
+        self._database.ledger.revived(revived)
+        if renewed == len(different):
+            return []
         (known,) = self._write(_KNOWN, {"ids": ids}).fetchone()
         found = set(json.loads(known))
         return [agent_id for agent_id in different if agent_id not in found]
@@ -432,8 +434,9 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         return frozenset(json.loads(found))
 
     def _renew(self, agent_ids: list[str], owner: str = "") -> dict[str, Lease]:
-        beats = self._beats(json.dumps(agent_ids), owner)
+        beats, revived = self._beats(json.dumps(agent_ids), owner)
         rows = self._write(_RENEW_RETURNING, beats).fetchall()
+        self._database.ledger.revived(revived)
         instants: dict[int, datetime] = {}  # a batch has few: one for each TTL
         renewed = {}
         for agent_id, micros, ttl_seconds in rows:
@@ -442,8 +445,8 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             renewed[agent_id] = Lease(instants[micros], ttl_seconds)
         return renewed
 
-    def _beats(self, ids: str, owner: str) -> dict[str, Any]:
-        """Return the values that store beats; count the dead who come back by them.
+    def _beats(self, ids: str, owner: str) -> tuple[dict[str, Any], int]:
+        """Return the values that store beats, and how many dead come back by them.
 
         Args:
             ids: a JSON array of whose beats they are.
@@ -453,9 +456,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         beats = {"now": to_micros(now), "ids": ids, "owner": owner}
         judged = beats | {"now": to_micros(lease_now)}
         (dead,) = self._write(_COUNT_DEAD, judged).fetchone()
-        if dead:
-            self._database.ledger.revived(dead)
-        return beats
+        return beats, dead
 
     def _instants(self) -> tuple[datetime, datetime]:
         """Return the instant at which an agent is heard, and lease time.

@@ -75,17 +75,17 @@ class Sweep:
     def run(self, guard: GuardRules, keep_on: Callable[[], bool]) -> Swept:
         """Remove whom the guard lets go, as long as `keep_on()`."""
         with self._snapshots.still:
-            take, hold = self._begin(guard)
+            before, (take, hold) = self._begin(guard)
         removed = self._remove(_DUE_UNBEATEN, keep_on=keep_on)
         removed += self._remove(_DUE_BEATEN, most=take, told=removed, keep_on=keep_on)
         if not keep_on():
             return Swept(removed, self._count_due(), hold, whole=False)
         if hold is None:
-            self._end_hold()
+            self._replace_hold(before, None)
             return Swept(removed)
         return Swept(removed, self._count_due(), hold)
 
-    def _begin(self, rules: GuardRules) -> Verdict:
+    def _begin(self, rules: GuardRules) -> tuple[Hold | None, Verdict]:
         """Judge, and keep the hold there is.
 
         Judged by a reader: to count a tenth of a million takes 0.2 s, for which no
@@ -98,7 +98,7 @@ class Sweep:
                 break
         if found.hold is not None and before is None:
             self._database.ledger.hold_began()
-        return found
+        return before, found
 
     @reads
     def _judge(self, rules: GuardRules) -> tuple[Hold | None, Verdict]:
@@ -118,12 +118,6 @@ class Sweep:
         if unchanged:
             guarding.keep(database, hold)
         return unchanged
-
-    @writes(Lane.SWEEP)
-    def _end_hold(self) -> None:
-        # Only now that its last agents are gone: without it, they would be judged
-        # anew, and held anew.
-        guarding.keep(self._database.writing, None)
 
     def _remove(
         self,

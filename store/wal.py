@@ -43,10 +43,10 @@ _RETRY_SECONDS = 10.0
 
 
 def log_bytes(log_file: str) -> int:
-    """Return the size of a log; 0 where there is none."""
+    """Return the size of a log; 0 where there is none, or none that we may see."""
     try:
         return os.stat(log_file).st_size  # noqa: PTH116 - often
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 

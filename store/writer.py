@@ -200,8 +200,17 @@ class Writer:
     def _serve(self, batch: list[_Job[Any]]) -> None:
         """Commit jobs in one transaction, and answer them."""
         self._committing_since = began = time.monotonic()
-        attempts = self._commit(batch)
-        self._committing_since = None
+        try:
+            attempts = self._commit(batch)
+        except Exception as error:
+            # What mends has failed itself. Who is not told now never is, and behind a
+            # batch of beats that is never answered no other is begun.
+            for job in batch:
+                if job.future.running():
+                    job.future.set_exception(_not_stored(error, cause=error))
+            raise
+        finally:
+            self._committing_since = None
         self._ledger.committed(time.monotonic() - began, stored=not self._failing)
         for attempt in attempts:
             attempt.settle()

@@ -53,7 +53,7 @@ def taken(tmp_path: Path) -> list[str]:
         (None, timedelta()),
         (timedelta(hours=1), DAY - timedelta(hours=1)),
         (3 * DAY, timedelta()),
-        (-365 * DAY, DAY),
+        (-365 * DAY, timedelta()),
     ],
 )
 def test_the_first_backup_is_due_by_the_last_one(

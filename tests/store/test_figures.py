@@ -14,6 +14,7 @@ from store import (
     AgentRegistryRepository,
     Figures,
     GuardRules,
+    NotOwner,
     Storage,
     StoreUnavailable,
 )
@@ -142,6 +143,22 @@ def test_who_comes_back_is_counted(
             getattr(repo, how)([*known, "unknown"])
 
     assert repo.figures().revived == 1
+
+
+def test_who_is_refused_comes_not_back(
+    repo: AgentRegistryRepository,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """A bulk beat with one agent of somebody else's renews nobody."""
+    repo.add(make_record("dead", owner="billing"))
+    repo.add(make_record("foreign", owner="search"))
+    frozen.tick(60)
+
+    with pytest.raises(NotOwner):
+        repo.renew_all(["dead", "foreign"], "billing")
+
+    assert repo.figures().revived == 0
 
 
 def test_a_hold_is_counted_as_it_begins(

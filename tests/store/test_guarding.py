@@ -90,6 +90,32 @@ def test_a_sweep_that_is_ended_stops_between_two_chunks(
     assert repo.sweep().removed == CAP
 
 
+def test_a_release_amid_a_sweep_counts(
+    make_storage: Callable[..., Storage],
+    make_record: Callable[..., AgentRecord],
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """The sweep that judged before ends the hold it judged by, and no other."""
+    repo = make_storage(guard=GuardRules()).agents
+    ids = [f"agent-{number:02}" for number in range(40)]
+    repo.register_all([make_record(agent_id) for agent_id in ids])
+    frozen.tick(1)
+    repo.renew_all(ids)
+    released: list[int] = []
+
+    def keep_on() -> bool:
+        if not released:
+            frozen.tick(60)
+            released.append(repo.release_hold())
+        return True
+
+    first = repo.sweep(keep_on)
+
+    assert (first.removed, released) == (0, [40])
+    assert repo.hold() is None
+    assert repo.sweep().removed == 40
+
+
 def test_no_sweep_sees_a_hold_on_its_way_through_time(
     repo: AgentRegistryRepository,
     frozen: FrozenDateTimeFactory,

@@ -89,12 +89,31 @@ def test_a_full_registry_is_counted_anew_once_a_second(
     database = storage.database.writing  # type: ignore[attr-defined] # SQLite's own
     admissions = Admissions(database, Quota(in_all=2), lambda: now)
 
+    admissions.begin()
     admissions.admit("")  # counts one, and admits a second
+    admissions.begin()
     for _ in range(2):
         with pytest.raises(QuotaExceeded):
             admissions.admit("")
     now = 1.0
     admissions.admit("")  # the second was never stored
+
+
+def test_a_count_amid_a_batch_knows_whom_the_batch_admitted(
+    storage: Storage, make_record: MakeRecord
+) -> None:
+    """They are stored at its end only."""
+    now = 0.0
+    storage.agents.add(make_record("a"))
+    database = storage.database.writing  # type: ignore[attr-defined] # SQLite's own
+    admissions = Admissions(database, Quota(in_all=3), lambda: now)
+    admissions.begin()
+    for _ in range(2):
+        admissions.admit("")
+    now = 1.0
+
+    with pytest.raises(QuotaExceeded):
+        admissions.admit("")
 
 
 def test_counting_an_owners_agents_reads_an_index(storage: Storage) -> None:

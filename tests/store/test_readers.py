@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from peewee import SqliteDatabase
+from peewee import OperationalError, SqliteDatabase
 
 from store import StoreUnavailable
 from store.readers import Readers
@@ -65,6 +65,48 @@ def test_an_error_of_the_database_is_told_as_unavailable(
 
     with pytest.raises(StoreUnavailable, match="could not be read: no such column"):
         failing.result()
+
+
+def test_a_read_that_is_ended_between_two_rows_is_unavailable(
+    readers: Readers, database: SqliteDatabase
+) -> None:
+    """Then SQLite says so itself, and not Peewee."""
+    stepped, ended = threading.Event(), threading.Event()
+    connections = []
+
+    def read() -> None:
+        connections.append(database.connection())
+        rows = database.execute_sql("SELECT value FROM json_each('[1, 2]')")
+        stepped.set()
+        ended.wait(30)
+        rows.fetchall()
+
+    reading = readers.submit(read)
+    stepped.wait(30)
+    connections[0].interrupt()
+    ended.set()
+
+    with pytest.raises(StoreUnavailable, match="could not be read: interrupted"):
+        reading.result()
+
+
+def test_no_reader_stays_in_a_transaction_whose_end_was_interrupted(
+    readers: Readers, database: SqliteDatabase
+) -> None:
+    """It could not begin another, and its snapshot would keep the log for ever."""
+
+    def begin() -> None:
+        database.execute_sql("BEGIN")
+        raise OperationalError("interrupted")
+
+    for reading in [readers.submit(begin) for _ in range(2)]:
+        with pytest.raises(StoreUnavailable):
+            reading.result()
+    reads = [
+        readers.submit(lambda: database.connection().in_transaction) for _ in range(20)
+    ]
+
+    assert {read.result() for read in reads} == {False}
 
 
 def test_an_error_of_the_call_reaches_its_caller(readers: Readers) -> None:

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from peewee import SqliteDatabase
 
-from store import AgentRecord, Storage, StoreUnavailable, create_storage_backend
+from store import (
+    AgentRecord,
+    AgentRegistryRepository,
+    Storage,
+    StoreUnavailable,
+    create_storage_backend,
+)
 from store.readers import Readers
 from store.room import Room
 from store.sqlite import SqliteAgentRegistryRepository
@@ -193,6 +199,22 @@ def test_the_log_of_a_linked_database_is_kept_short(
     log = tmp_path / "disk" / "registry.db-wal"
     assert agents.figures().log_bytes == log.stat().st_size > 0
     database.close()
+
+
+def test_a_log_that_may_not_be_seen_is_no_error(
+    repo: AgentRegistryRepository,
+    make_record: Callable[..., AgentRecord],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever asks for figures wants to know the others all the more then."""
+    repo.register(make_record())
+
+    def stat(path: str) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr("store.wal.os.stat", stat)
+
+    assert repo.figures().log_bytes == 0
 
 
 @pytest.mark.parametrize(

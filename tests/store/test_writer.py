@@ -124,6 +124,29 @@ def test_nobody_is_answered_before_the_commit(
     assert notes() == ["a"]
 
 
+def test_a_batch_is_answered_though_what_mends_it_fails(
+    database: SqliteDatabase,
+) -> None:
+    """As a disk that is gone fails to say how much room it has."""
+
+    def mend(_error: Exception) -> bool:
+        raise OSError("gone")
+
+    def fail() -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    with closing(Writer(database, mended=mend)) as writer:
+        failing = [writer.submit(Lane.HEARTBEAT, fail) for _ in range(2)]
+
+        told = [str(one.exception(timeout=10)) for one in failing]
+        after = writer.submit(Lane.HEARTBEAT, lambda: "heard").result(timeout=10)
+
+    assert told == ["the change was not stored: gone"] * 2
+    assert (after, writer.lag_seconds()) == ("heard", 0)
+
+
 def test_a_failing_job_is_undone_alone(
     writer: Writer, held: Held, write: Write, notes: Notes
 ) -> None:
