@@ -42,8 +42,9 @@ def install(app: FastAPI, repo: AgentRegistryRepository) -> None:
     ) -> Response:
         """List the agents that match, ordered by id."""
         wanted = AgentFilter(include_dead, name, host, _metadata_filters(request))
-        with listings.reading():
-            page = await hand(repo, repo.list_page, wanted, after=cursor, limit=limit)
+        page = await listings.read(
+            lambda: repo.submit(repo.list_page, wanted, after=cursor, limit=limit)
+        )
         following = page.next_after
         headers = _next_link(request, following) if following is not None else None
         return listings.answer(page.body, headers)

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.budget import Budget
 from api.errors import overloaded
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -40,26 +43,26 @@ class Listings:
         self._seconds = seconds
         self._most_wait_seconds = most_wait_seconds
         self._monotonic = monotonic
-        #: Since when each is being read, the oldest first.
-        self._reading: dict[object, float] = {}
+        #: Since when each is asked for, the oldest first.
+        self._asked: dict[Future[Any], float] = {}
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Count a listing as being read within the block.
+    async def read(self, ask: Callable[[], "Future[T]"]) -> T:
+        """Await the listing that `ask` has the store read.
 
         Raises:
-            ProblemError: 503 when the oldest one waits for too long already.
+            ProblemError: 503 when one waits for too long already; `ask` was not called.
+                One that is being read, however long, waits no more.
         """
         now = self._monotonic()
-        oldest = next(iter(self._reading.values()), now)
-        if now - oldest > self._most_wait_seconds:
+        waiting = (since for one, since in self._asked.items() if not one.running())
+        if now - next(waiting, now) > self._most_wait_seconds:
             raise overloaded()
-        this = object()
-        self._reading[this] = now
+        asked = ask()
+        self._asked[asked] = now
         try:
-            yield
+            return await asyncio.wrap_future(asked)
         finally:
-            del self._reading[this]
+            del self._asked[asked]
 
     def answer(self, body: bytes, headers: Mapping[str, str] | None) -> Response:
         """Return the answer that sends a listing; send it, for it counts from now.

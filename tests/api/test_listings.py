@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -141,23 +142,36 @@ def test_listing_tells_what_the_single_answer_tells(
     assert list(listed) == list(single)
 
 
-def test_who_comes_to_a_crowd_is_refused() -> None:
-    """When the oldest listing waits for too long, no other joins it."""
-    seconds = [0.0]
-    listings = Listings(most_wait_seconds=2, monotonic=lambda: seconds[0])
+@pytest.mark.parametrize("waits", [True, False])
+def test_who_comes_to_a_crowd_is_refused(*, waits: bool) -> None:
+    """When the oldest listing waits too long to be read; not when it is read long."""
+    now = [0.0]
+    listings = Listings(most_wait_seconds=2, monotonic=lambda: now[0])
+    first: Future[str] = Future()
+    if not waits:
+        first.set_running_or_notify_cancel()
 
-    with listings.reading():
-        seconds[0] = 2.0
-        with listings.reading():
-            pass
-        seconds[0] = 2.1
-        with pytest.raises(ProblemError) as refused, listings.reading():
-            pass
-    with listings.reading():  # the crowd is gone
-        pass
+    def answered() -> "Future[str]":
+        future: Future[str] = Future()
+        future.set_result("read")
+        return future
 
-    assert refused.value.code == "overloaded"
-    assert refused.value.headers == {"Retry-After": "1"}
+    async def crowd() -> list[str]:
+        reading = asyncio.create_task(listings.read(lambda: first))
+        await asyncio.sleep(0)
+        told = []
+        for now[0] in (2.0, 2.1):
+            try:
+                told.append(await listings.read(answered))
+            except ProblemError as refused:
+                told.append(f"{refused.code} {refused.headers}")
+        first.set_result("read")
+        return [*told, await reading, await listings.read(answered)]
+
+    told = asyncio.run(crowd())
+
+    second = "overloaded {'Retry-After': '1'}" if waits else "read"
+    assert told == ["read", second, "read", "read"]
 
 
 def test_sixty_readers_find_the_answer_of_one(
