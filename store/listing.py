@@ -60,16 +60,20 @@ _VALUES = ", ".join(values for _, values in _MEMBERS.values())
 _OBJECT = f"printf('{{{_SHAPE}}}', {_VALUES})"
 
 #: One JSON value as the text that a filter compares; null where it is a container.
+#: A real is taken from the JSON it stands in, as it was told: a cast has 15 digits, and
+#: 0.1 + 0.2 would be 0.3. Only where a key has a quote, no path leads to it.
 _AS_TEXT = (
     "CASE {0}.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'"
-    " WHEN 'null' THEN 'null' ELSE CAST({0}.atom AS TEXT) END"
+    " WHEN 'null' THEN 'null'"
+    " WHEN 'real' THEN coalesce({1} -> {0}.fullkey, CAST({0}.atom AS TEXT))"
+    " ELSE CAST({0}.atom AS TEXT) END"
 )
 _METADATA_MATCHES = (
     "EXISTS (SELECT 1 FROM json_each(metadata) AS entry"  # noqa: S608 - constants only
     " WHERE entry.key = {key} AND"
-    f" ({_AS_TEXT.format('entry')} = {{value}} OR entry.type = 'array' AND EXISTS"
+    f" ({_AS_TEXT.format('entry', 'metadata')} = {{value}} OR entry.type = 'array' AND EXISTS"
     " (SELECT 1 FROM json_each(entry.value) AS item"
-    f" WHERE {_AS_TEXT.format('item')} = {{value}})))"
+    f" WHERE {_AS_TEXT.format('item', 'entry.value')} = {{value}})))"
 )
 
 Statement = tuple[str, dict[str, Any]]
