@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from api import audit, describe
 from api.access import CallerOf
+from api.body import refuse_body
 from api.errors import agent_not_found
 from api.grammar import AgentId, is_agent_id
 from api.handover import hand
@@ -33,8 +34,11 @@ def install(
         return await registrar.register(registration, caller)
 
     @app.delete("/agents/{agent_id}", **describe.DEREGISTER)
-    async def deregister(agent_id: AgentId, caller: CallerOf) -> Response:
+    async def deregister(
+        agent_id: AgentId, request: Request, caller: CallerOf
+    ) -> Response:
         """Remove an agent."""
+        await refuse_body(request, "a removal")
         if not is_agent_id(agent_id):
             raise agent_not_found()
         caller.require([agent_id])

@@ -116,7 +116,7 @@ async def _has_body(request: Request) -> bool:
     """Tell whether the request carries a body, reading no more than its start."""
     declared = request.headers.get("content-length")
     if declared is not None:
-        return declared != "0"
+        return declared.strip("0") != ""
     if "transfer-encoding" not in request.headers:
         return False
     async for chunk in request.stream():

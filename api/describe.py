@@ -222,7 +222,11 @@ DEREGISTER: dict[str, Any] = {
     "operation_id": "deregister",
     "status_code": 204,
     "response_description": "The agent is gone.",
-    "responses": {**_UNKNOWN, **_AVAILABLE},
+    "responses": {
+        **_UNKNOWN,
+        **_problems(_422="A removal has no body."),
+        **_AVAILABLE,
+    },
 }
 
 HEALTH: dict[str, Any] = {

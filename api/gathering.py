@@ -38,17 +38,20 @@ class Backlog:
         self.now = monotonic
         # A loop that is gone lets nobody wait.
         self._since: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+        self._changing = threading.Lock()
 
     def since(self, where: object, oldest: float | None) -> None:
         """Note since when the oldest waits of those at `where`; None: nobody does."""
-        if oldest is None:
-            self._since.pop(where, None)
-        else:
-            self._since[where] = oldest
+        with self._changing:
+            if oldest is None:
+                self._since.pop(where, None)
+            else:
+                self._since[where] = oldest
 
     def wait_seconds(self) -> float:
         """Return for how long the oldest has waited; 0 while nobody waits."""
-        since = list(self._since.values())
+        with self._changing:
+            since = list(self._since.values())
         return self.now() - min(since) if since else 0.0
 
 

@@ -71,8 +71,8 @@ _AS_TEXT = (
 _METADATA_MATCHES = (
     "EXISTS (SELECT 1 FROM json_each(metadata) AS entry"  # noqa: S608 - constants only
     " WHERE entry.key = {key} AND"
-    f" ({_AS_TEXT.format('entry', 'metadata')} = {{value}} OR entry.type = 'array' AND EXISTS"
-    " (SELECT 1 FROM json_each(entry.value) AS item"
+    f" ({_AS_TEXT.format('entry', 'metadata')} = {{value}}"
+    " OR entry.type = 'array' AND EXISTS (SELECT 1 FROM json_each(entry.value) AS item"
     f" WHERE {_AS_TEXT.format('item', 'entry.value')} = {{value}})))"
 )
 

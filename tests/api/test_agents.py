@@ -144,6 +144,32 @@ def test_heartbeat_with_a_body_is_refused(
     assert client.get("/agents/summariser-1").json()["last_heartbeat"] == before
 
 
+@pytest.mark.parametrize("body", [b"{}", b"agent_id=a", iter([b"x"])])
+def test_removal_with_a_body_is_refused(
+    client: TestClient, register: Register, body: bytes | Iterator[bytes]
+) -> None:
+    """As a form has one, which any web page may send."""
+    register()
+
+    response = client.request("DELETE", "/agents/summariser-1", content=body)
+
+    assert response.status_code == 422
+    assert response.json()["errors"] == [
+        {"field": "", "reason": "a removal has no body"}
+    ]
+    assert client.get("/agents/summariser-1").status_code == 200
+
+
+def test_a_length_of_many_zeros_is_none(client: TestClient, register: Register) -> None:
+    """However it is written."""
+    register()
+    zeros = {"Content-Length": "00"}
+
+    response = client.post("/agents/summariser-1/heartbeat", headers=zeros)
+
+    assert response.status_code == 200
+
+
 @pytest.mark.parametrize("empty", [b"", iter([]), iter([b"", b""])])
 def test_heartbeat_with_an_empty_body_is_taken(
     client: TestClient, register: Register, empty: bytes | Iterator[bytes]

@@ -21,7 +21,7 @@ STATUSES = {
     "bulk_heartbeat": {"200", "400", "413", "415", "422"},
     "list_agents": {"200", "422"},
     "get_agent": {"200", "404"},
-    "deregister": {"204", "404"},
+    "deregister": {"204", "404", "422"},
     "health": {"200"},
     "metrics": {"200"},
     "release_guard": {"204", "422"},
