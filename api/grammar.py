@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 
 from store.models import compact_json
 
+#: Every id that can be registered can be reached by its path.
 AGENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,254}"
 AGENT_ID_PATTERN = f"^{AGENT_ID}$"
 MAX_BULK_HEARTBEATS = 10_000

@@ -96,7 +96,10 @@ class Health(BaseModel):
 
 
 def writes(repo: AgentRegistryRepository) -> bool:
-    """Tell whether changes are being committed, as far as any were asked for."""
+    """Tell whether changes are being committed, as far as any were asked for.
+
+    For people and load balancers; leases stop sooner, by `Intake.store_writes`.
+    """
     return repo.write_lag_seconds() <= _WRITE_LAG_SECONDS
 
 

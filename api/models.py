@@ -36,7 +36,6 @@ from store import AgentView, Lease, Outcome, Registration
 from store.leases import Status, heartbeat_interval_seconds
 
 
-#: Every id that can be registered can be reached by its path.
 def json_response(
     body: bytes | str, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:

@@ -21,7 +21,7 @@ WATCHDOG_JOB = "feed-watchdog"
 
 
 def create_scheduler() -> BackgroundScheduler:
-    """Return a scheduler, not started, whose jobs are never skipped and never pile up.
+    """Return a scheduler, not started, whose late jobs run, and never pile up.
 
     APScheduler's own default drops a run that starts more than a second late.
     """

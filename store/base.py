@@ -215,7 +215,9 @@ class AgentRegistryRepository(abc.ABC):
 
     Every method is synchronous, atomic, and safe to call from any thread; when a
     writing method returns, its change is committed. Each reads the clock at most
-    once. Any of them may raise `StoreUnavailable`, having changed nothing.
+    once. Any of them may raise `StoreUnavailable`, having changed nothing. Those that
+    work in chunks say so: each chunk is atomic, reads the clock anew, and stands when
+    a later one fails.
     `owner` is on whose behalf a change is made; empty: of somebody who may change
     every agent (see `ownership`).
 

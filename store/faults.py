@@ -1,4 +1,4 @@
-"""What SQLite means when storage fails, and saying it without end only once."""
+"""What SQLite means when storage fails, and telling of it once while it goes on."""
 
 import logging
 import sqlite3

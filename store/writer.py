@@ -1,4 +1,4 @@
-"""The one thread that writes: whatever waits goes into one transaction.
+"""The one thread that writes: what waits and is short shares a transaction.
 
 Group commit: while one transaction is being made durable, callers queue; the
 next transaction takes all of them, so that the cost of an fsync is shared. A
