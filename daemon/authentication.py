@@ -17,7 +17,7 @@ from daemon.credentials import Document, parse
 from daemon.secret_files import SecretUnusable, open_secret
 from daemon.tls import canonical_name
 from store.clock import Clock, utcnow
-from store.faults import Telling
+from store.telling import Telling
 
 log = logging.getLogger(__name__)
 

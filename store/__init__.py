@@ -8,26 +8,28 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from store.base import (
-    AgentAlreadyExists,
     AgentFilter,
-    AgentNotFound,
     AgentPage,
     AgentRegistryRepository,
     AgentView,
     Lease,
-    NotOwner,
     OwnedBeat,
-    QuotaExceeded,
-    RegistryDatabase,
     Renewal,
-    StoreError,
-    StoreFull,
-    StoreUnavailable,
-    StoreUnusable,
     Swept,
 )
 from store.clock import Clock, LeaseTime, utcnow
 from store.connections import SqliteRegistryDatabase
+from store.database import RegistryDatabase
+from store.errors import (
+    AgentAlreadyExists,
+    AgentNotFound,
+    NotOwner,
+    QuotaExceeded,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    StoreUnusable,
+)
 from store.figures import Distribution, Figures
 from store.guard import GuardRules, Hold
 from store.models import AgentRecord

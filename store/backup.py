@@ -15,8 +15,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from store import failpoints, schema, soundness
-from store.base import Manifest, Restored, StoreUnavailable, StoreUnusable
 from store.clock import utcnow
+from store.database import Manifest, Restored
+from store.errors import StoreUnavailable, StoreUnusable
 from store.models import from_micros, to_micros
 
 #: Pages copied at a time, 1 MB, and the pause after them.

@@ -10,13 +10,8 @@ from pathlib import Path
 from peewee import SqliteDatabase
 
 from store import backup, schema, soundness
-from store.base import (
-    Manifest,
-    RegistryDatabase,
-    Restored,
-    StoreUnavailable,
-    StoreUnusable,
-)
+from store.database import Manifest, RegistryDatabase, Restored
+from store.errors import StoreUnavailable, StoreUnusable
 from store.faults import is_locked
 from store.figures import Figures, Ledger
 from store.queries import execute

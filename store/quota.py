@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from peewee import SqliteDatabase
 
-from store.base import QuotaExceeded
+from store.errors import QuotaExceeded
 from store.queries import execute
 
 _RECOUNT_SECONDS = 1.0

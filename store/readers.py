@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from peewee import Database, PeeweeException
 
-from store.base import StoreUnavailable
-from store.faults import Telling
+from store.errors import StoreUnavailable
+from store.telling import Telling
 
 T = TypeVar("T")
 

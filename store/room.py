@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from store.base import StoreFull, StoreUnusable
+from store.errors import StoreFull, StoreUnusable
 from store.faults import result_code, storage_failure
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from peewee import SchemaManager, SqliteDatabase
 
 from store import failpoints
-from store.base import StoreUnusable
+from store.errors import StoreUnusable
 from store.models import AgentRecord, HoldRecord, ListeningRecord
 from store.queries import execute
 

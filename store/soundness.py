@@ -18,7 +18,7 @@ from pathlib import Path
 from peewee import SqliteDatabase
 
 from store import schema
-from store.base import StoreUnavailable, StoreUnusable
+from store.errors import StoreUnavailable, StoreUnusable
 from store.faults import DAMAGE, is_locked, result_code, storage_failure
 from store.queries import execute
 

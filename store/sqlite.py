@@ -12,22 +12,24 @@ from peewee import IntegrityError, SqliteDatabase
 from store import guarding, listing, queries, rearming, threads
 from store import registration as registering
 from store.base import (
-    AgentAlreadyExists,
     AgentFilter,
-    AgentNotFound,
     AgentPage,
     AgentRegistryRepository,
     AgentView,
     Lease,
-    NotOwner,
     OwnedBeat,
-    QuotaExceeded,
     Renewal,
-    StoreError,
     Swept,
 )
 from store.clock import Clock, LeaseTime, utcnow
 from store.connections import SqliteRegistryDatabase
+from store.errors import (
+    AgentAlreadyExists,
+    AgentNotFound,
+    NotOwner,
+    QuotaExceeded,
+    StoreError,
+)
 from store.figures import Figures
 from store.guard import GuardRules, Hold, released
 from store.leases import Status, status

@@ -17,11 +17,11 @@ from contextlib import suppress
 from peewee import PeeweeException, SqliteDatabase
 
 from store import failpoints
-from store.faults import Telling
 from store.pacing import Pace
 from store.queries import execute
 from store.readers import Readers
 from store.room import Room
+from store.telling import Telling
 
 log = logging.getLogger(__name__)
 

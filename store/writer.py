@@ -18,9 +18,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from peewee import PeeweeException, SqliteDatabase
 
 from store import failpoints
-from store.base import StoreUnavailable
-from store.faults import Telling, storage_failure
+from store.errors import StoreUnavailable
+from store.faults import storage_failure
 from store.figures import Ledger
+from store.telling import Telling
 
 T = TypeVar("T")
 
