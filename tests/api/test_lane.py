@@ -24,7 +24,7 @@ from store import (
     create_storage_backend,
 )
 
-REQUESTS = 2_500
+REQUESTS = 2_000
 KNOWN = ["a", "register", "heartbeats", "A.b_c:d~e-1", "x" * 255]
 #: Ids that registrations name, good ones.
 REGISTERED = ["a", "b", "a" * 255, "billing-1", "billing-2", "both-1"]
