@@ -41,6 +41,8 @@ class RegistryProtocol(HttpToolsProtocol):
 
     #: Of a request that has begun and is not whole; uvicorn makes it, and we drop it.
     scope: Any
+    #: The request that came last, and its answer; None before the first one.
+    cycle: Any
 
     def __init__(
         self,
@@ -93,6 +95,7 @@ class RegistryProtocol(HttpToolsProtocol):
             # The parser takes the body for the other protocol's: it has to read
             # the request once more, as one that wishes for nothing.
             self._again = False
+            self.cycle = None  # uvicorn would wait for its answer, and read no more
             keep_alive = self.parser.should_keep_alive()
             again = plain_head(self.scope, self.url, keep_alive=keep_alive)
             self.data_received(again + data[upgrade.args[0] :])

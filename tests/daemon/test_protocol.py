@@ -466,6 +466,18 @@ def test_a_wish_for_h2c_is_ignored(client: Client, request_: bytes, size: int) -
     assert client.seen[0][2] == request_.partition(b"\r\n\r\n")[2]
 
 
+def test_a_wish_for_h2c_may_have_its_body_behind_it(client: Client) -> None:
+    """The JDK's client sends head and body apart; reading goes on between them."""
+    client.send(POST + H2C + b"Content-Length: 4\r\n\r\n")
+    paused = client.wire.paused
+
+    client.send(b"body")
+
+    assert not paused
+    assert client.wire.statuses == [200]
+    assert client.seen[0][2] == b"body"
+
+
 def test_http_1_0_closes_behind_its_answer(client: Client) -> None:
     """It may have no Host."""
     client.send(b"GET /one HTTP/1.0\r\n\r\n")
