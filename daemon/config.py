@@ -253,12 +253,24 @@ def _find(file: Path | None) -> Path | None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        written = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         # Also for integers of over 4,300 digits, and for what is nested too deeply.
         raise ConfigError(f"{file} is not TOML: {error}") from error
+    for name, value in written.items():
+        _require_section(name, value, file)
+    return written
+
+
+def _require_section(name: str, value: object, file: Path) -> None:
+    # A variable that sets a key of it would hide that it is none, and all that it
+    # says; and the library takes some names, as `_env_prefix`, for its own settings.
+    if name not in Config.model_fields:
+        raise ConfigError(f"{name}: is no known key (from {file})")
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name}: should be a section, [{name}] (from {file})")
 
 
 def _refuse_unknown_variables() -> None:

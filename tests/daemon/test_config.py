@@ -128,7 +128,12 @@ def test_the_file_is_sought_where_it_is_said_to_be(
         ("[server]\nprot = 1", "server.prot", "is no known key"),
         ("[sever]\nport = 1", "sever", "is no known key"),
         ("port = 1", "port", "is no known key"),
-        ("server = 1", "server", "should be"),
+        ("server = 1", "server", "should be a section, [server]"),
+        ("[[auth]]\nmode = 'tokens'", "auth", "should be a section, [auth]"),
+        ("[AUTH]\nmode = 'tokens'", "AUTH", "is no known key"),
+        ("_env_prefix = 'X_'", "_env_prefix", "is no known key"),
+        ("[_env_prefix]", "_env_prefix", "is no known key"),
+        ("__pydantic_self__ = 1", "__pydantic_self__", "is no known key"),
         ("[server]\nport = 65536", "server.port", "less than or equal to 65535"),
         ("[server]\nport = 'http'", "server.port", "valid integer"),
         ("[server]\nhost = ''", "server.host", "at least 1 character"),
@@ -170,6 +175,21 @@ def test_a_wrong_file_is_refused_by_key_and_name(
     assert str(refused.value).startswith(key)
     assert reason in str(refused.value)
     assert str(refused.value).endswith("(from config.toml)")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[[auth]]\nmode = 'tokens'", "auth = 'tokens'", "auth = 3", "[auth]\n[AUTH]"],
+)
+def test_a_variable_hides_no_section_that_is_none(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All else that it says would be gone unseen, and everybody be let in."""
+    Path("config.toml").write_text(text)
+    monkeypatch.setenv("AGENT_REGISTRY_AUTH__ALLOW_INSECURE", "true")
+
+    with pytest.raises(ConfigError, match=r"(?i)^auth: .* \(from config\.toml\)$"):
+        load_config()
 
 
 @pytest.mark.parametrize(
