@@ -250,6 +250,29 @@ def test_a_certificate_names_a_principal(authority: Authority) -> None:
         authority.authorize(with_token, "heartbeat")
 
 
+@pytest.mark.parametrize(
+    ("client", "told"),
+    [
+        (None, ""),
+        (("", 0), ""),
+        (("203.0.113.9", 443), "203.0.113.9"),
+        (("fe80::1%eth0", 443), "fe80::1%eth0"),
+        (("unknown", 0), "unknown"),
+        (("9.9.9.9 by root", 0), "?"),
+        (("9.9.9.9\n", 0), "?"),
+        (("[::1", 0), "?"),
+        (("A" * 254, 0), "?"),
+    ],
+)
+def test_an_address_is_told_if_it_looks_like_one(
+    client: tuple[str, int] | None, told: str
+) -> None:
+    """A proxy that is believed may pass on what a caller wrote: 14 kB of a sentence."""
+    scope: dict[str, Any] = {"headers": [], "client": client}
+
+    assert Authority().authorize(scope, "heartbeat").address == told
+
+
 def test_one_foreign_agent_spoils_a_bulk_call(
     client: TestClient,
     repo: AgentRegistryRepository,
