@@ -41,9 +41,10 @@ class ConfigError(Exception):
     """The configuration cannot be used; the text names the key and its source."""
 
 
-def _is_address_or_network(text: str) -> str:
-    ipaddress.ip_network(text, strict=False)
-    return text
+def _address_or_network(text: str) -> str:
+    """Return it as uvicorn takes it: a network by its first address, 127.0.0.0/8."""
+    network = ipaddress.ip_network(text, strict=False)
+    return str(network) if "/" in text else text
 
 
 def _of_json(value: object) -> object:
@@ -61,7 +62,7 @@ _OfJson = BeforeValidator(_of_json)
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 #: A name as it stands in the header Host, without a port.
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
-AddressOrNetwork = Annotated[str, AfterValidator(_is_address_or_network)]
+AddressOrNetwork = Annotated[str, AfterValidator(_address_or_network)]
 
 
 class _Section(BaseModel):

@@ -255,6 +255,24 @@ def test_the_clients_own_variables_are_let_be(
     assert load_config() == Config()
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("127.0.0.1/8", "127.0.0.0/8"),
+        ("10.0.0.0/255.0.0.0", "10.0.0.0/8"),
+        ("fd00::7/64", "fd00::/64"),
+        ("192.168.0.1", "192.168.0.1"),
+    ],
+)
+def test_a_network_of_proxies_is_named_by_any_of_its_addresses(
+    said: str, meant: str
+) -> None:
+    """Uvicorn reads it more strictly, and would believe nobody, without a word."""
+    Path("config.toml").write_text(f"[server]\ntrusted_proxies = ['{said}']\n")
+
+    assert load_config().server.trusted_proxies == [meant]
+
+
 def test_a_missing_file_is_refused_by_name() -> None:
     """A file that was named must be there."""
     with pytest.raises(ConfigError, match=r"^gone\.toml cannot be read: No such file"):
