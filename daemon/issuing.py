@@ -13,10 +13,10 @@ import stat
 import tempfile
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from api.access import Role
 from daemon.credentials import Document, TokenEntry, parse
@@ -180,31 +180,37 @@ def _edit(file: Path, change: Callable[[bytes], bytes], *, make: bool = False) -
     """Put a changed file in the place of a credentials file; one edit at a time."""
     # A link stays one, and what it leads to is edited, or made.
     target = Path(os.path.realpath(file)) if file.is_symlink() else file
-    with _locked(target.parent) as folder:
-        if make and not os.path.lexists(target):
-            before, about = _HEADER, os.fstat(folder)
-            mode = stat.S_IRUSR | stat.S_IWUSR
-        else:
-            with open_secret(target, owners=_owners(target)) as opened:
-                before, about = opened.read(), os.fstat(opened.fileno())
-            mode = stat.S_IMODE(about.st_mode)
-        _replace(target, change(before), about, mode)
-        os.fsync(folder)
+    if make and not os.path.lexists(target):
+        # Whoever else makes it at the same time may be first.
+        folder, mode = target.parent.stat(), stat.S_IRUSR | stat.S_IWUSR
+        with _beside(target, _HEADER, folder, mode) as new, suppress(FileExistsError):
+            target.hardlink_to(new)
+    with _locked(target) as opened:
+        about = os.fstat(opened.fileno())
+        mode = stat.S_IMODE(about.st_mode)
+        with _beside(target, change(opened.read()), about, mode) as new:
+            new.replace(target)
+        _sync(target.parent)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[int]:
-    # The folder, since the file itself is replaced. Other users' folders too: the
-    # lock takes no more than the right to read them.
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _locked(target: Path) -> Iterator[BinaryIO]:
+    """Open a credentials file, once nobody else edits it."""
+    # Not by its folder: any user who may look into that could hold up a revocation.
+    while True:
+        with open_secret(target, owners=_owners(target)) as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX)
+            # The edit that was waited for put another file in its place.
+            if os.path.samestat(os.fstat(opened.fileno()), target.stat()):
+                yield opened
+                return
 
 
-def _replace(target: Path, content: bytes, about: os.stat_result, mode: int) -> None:
+@contextmanager
+def _beside(
+    target: Path, content: bytes, about: os.stat_result, mode: int
+) -> Iterator[Path]:
+    """Make a file in the folder of another; it is gone afterwards, if not moved."""
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -215,10 +221,17 @@ def _replace(target: Path, content: bytes, about: os.stat_result, mode: int) -> 
             file.write(content)
             file.flush()
             os.fsync(descriptor)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink()
-        raise
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _owners(file: Path) -> set[int]:

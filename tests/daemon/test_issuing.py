@@ -275,20 +275,39 @@ def test_root_edits_the_file_of_the_daemons_user(
 def test_an_edit_waits_for_the_one_before(
     add: Callable[..., tuple[str, TokenEntry]],
 ) -> None:
-    """Whoever else has the folder locked, if only to read, is waited for."""
-    folder = os.open(".", os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_SH)
-    with ThreadPoolExecutor() as pool:
-        adding = pool.submit(add)
+    """Whoever else has the file locked; and then takes what that made of it."""
+    add("first")
+    new = Path("new.toml")
+    with FILE.open() as opened, ThreadPoolExecutor() as pool:
+        fcntl.flock(opened, fcntl.LOCK_SH)
+        adding = pool.submit(add, "third")
         with pytest.raises(TimeoutError):
             adding.result(0.2)
-        before = FILE.exists()
+        add("second", new)
+        new.replace(FILE)
 
-        os.close(folder)
+        fcntl.flock(opened, fcntl.LOCK_UN)
 
         adding.result(10)
-    assert not before
-    assert len(issuing.read(FILE).tokens) == 1
+    principals = [entry.principal for entry in issuing.read(FILE).tokens]
+    assert principals == ["second", "third"]
+
+
+def test_an_edit_waits_for_nobody_who_may_not_read_the_file(
+    add: Callable[..., tuple[str, TokenEntry]],
+) -> None:
+    """The folder may be locked by whoever can look into it, and for ever."""
+    add()
+    folder = os.open(".", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with ThreadPoolExecutor() as pool:
+        adding = pool.submit(add)
+        try:
+            adding.result(5)
+        finally:
+            os.close(folder)
+
+    assert len(issuing.read(FILE).tokens) == 2
 
 
 def test_no_edit_is_lost_among_others() -> None:
