@@ -78,7 +78,10 @@ def create(
         token, entry = issuing.new_token(grant, now)
     except ValidationError as error:
         raise typer.BadParameter("; ".join(sentences(error))) from None
+    unprinted = "the token cannot be printed, and is not valid"
     with _told_by_status(context, file) as found:
+        if sys.stdout is None:  # to which typer prints without an error
+            give_up(f"{unprinted}: standard output is closed", FAILED)
         issuing.add(found, entry)
         try:
             typer.echo(token)
@@ -86,8 +89,7 @@ def create(
             # Nobody has seen it, so nobody would think of revoking it.
             issuing.revoke(found, [entry.id])
             _print_no_more()
-            reason = f"the token cannot be printed, and is not valid: {error.strerror}"
-            give_up(reason, FAILED)
+            give_up(f"{unprinted}: {error.strerror}", FAILED)
         typer.echo(
             f"Token {entry.id} of {entry.principal} is in {found}. "
             "It is printed this once only.",

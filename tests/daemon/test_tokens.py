@@ -51,7 +51,13 @@ def test_a_token_is_printed_alone_and_once(run: Run) -> None:
     assert token not in Path("credentials.toml").read_text()
 
 
-def test_a_token_that_cannot_be_printed_is_taken_back(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [(">/dev/full", "No space left on device"), (">&-", "standard output is closed")],
+)
+def test_a_token_that_cannot_be_printed_is_taken_back(
+    run: Run, output: str, reason: str
+) -> None:
     """It would be valid, and nobody have it."""
     run("create", *AGENT, *FILE)
     before = _ids(run)
@@ -61,15 +67,16 @@ def test_a_token_that_cannot_be_printed_is_taken_back(run: Run) -> None:
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
 
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            command, env=environ, stdout=full, stderr=subprocess.PIPE, check=False
-        )
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {output}', "sh", *command],
+        env=environ,
+        capture_output=True,
+        check=False,
+    )
 
     assert done.returncode == 1
     assert done.stderr.decode() == (
-        "agent-registryd: the token cannot be printed, and is not valid: "
-        "No space left on device\n"
+        f"agent-registryd: the token cannot be printed, and is not valid: {reason}\n"
     )
     assert _ids(run) == before
 
