@@ -33,25 +33,36 @@ def open_secret(
     Raises:
         SecretUnusable: it cannot be read, or others could read or replace it.
     """
+    opened = open_file(path)
+    try:
+        about = os.fstat(opened.fileno())
+        _require_owner(path, about, owners or {0, os.geteuid()})
+        if not _is_systemds(path, environ):
+            _require_privacy(path, about)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open what must be a file, whoever may read it.
+
+    Raises:
+        SecretUnusable: it cannot be read.
+    """
     try:
         # A pipe would keep us waiting for somebody who writes.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise SecretUnusable(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        about = os.fstat(descriptor)
-        _require_owner(path, about, owners or {0, os.geteuid()})
-        if not _is_systemds(path, environ):
-            _require_privacy(path, about)
-    except BaseException:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise
+        raise SecretUnusable(f"{path} is no file")
     return os.fdopen(descriptor, "rb")
 
 
 def _require_owner(path: Path, about: os.stat_result, owners: Collection[int]) -> None:
-    if not stat.S_ISREG(about.st_mode):
-        raise SecretUnusable(f"{path} is no file")
     if about.st_uid not in owners:
         raise SecretUnusable(
             f"{path} belongs to user {about.st_uid}, who could change it: "

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from daemon.secret_files import SecretUnusable, open_secret
+from daemon.secret_files import SecretUnusable, open_file, open_secret
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def _load(files: TlsFiles) -> ssl.SSLContext:
     """Return a context of TLS 1.2 or later, with Python's choice of ciphers."""
     for path in (files.certificate, files.client_ca):
         if path is not None:
-            _require_readable(path)
+            open_file(path).close()
     open_secret(files.key).close()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -103,13 +103,6 @@ def _ask_clients(context: ssl.SSLContext, client_ca: Path) -> None:
     except (ssl.SSLError, OSError) as error:
         raise SecretUnusable(f"{client_ca} cannot be used: {_reason(error)}") from error
     context.verify_mode = ssl.CERT_OPTIONAL
-
-
-def _require_readable(path: Path) -> None:
-    try:
-        path.read_bytes()
-    except OSError as error:
-        raise SecretUnusable(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _no_password() -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import logging
+import os
 import socket
 import ssl
 import time
@@ -234,6 +235,11 @@ def _mismatch() -> None:
     trustme.CA().issue_cert("a").private_key_pem.write_to_path("key.pem")
 
 
+def _pipe(name: str) -> None:
+    Path(name).unlink()
+    os.mkfifo(name)
+
+
 SPOILT = [
     (_mismatch, r"cert.pem and key.pem cannot be used: key values mismatch"),
     (Path("key.pem").unlink, r"key.pem cannot be read: No such file"),
@@ -241,6 +247,8 @@ SPOILT = [
     (Path("clients.pem").unlink, r"clients.pem cannot be read: No such file"),
     (lambda: Path("clients.pem").write_text("x"), r"clients.pem cannot be used: no "),
     (lambda: Path("cert.pem").write_text("x"), r"cert.pem and key.pem cannot be used"),
+    (lambda: _pipe("cert.pem"), r"cert.pem is no file"),
+    (lambda: _pipe("clients.pem"), r"clients.pem is no file"),
     (lambda: Path("key.pem").chmod(0o640), r"key.pem is open to others.*chmod 600"),
 ]
 
