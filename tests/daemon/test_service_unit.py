@@ -65,6 +65,11 @@ def test_the_unit_exposes_little() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_a_hangup_as_the_daemon_begins_to_start_is_no_clean_end() -> None:
+    """Python takes a moment before it can be told to ignore one."""
+    assert _read(UNIT)["Service"]["RestartForceExitStatus"] == "SIGHUP"
+
+
 def test_the_socket_unit_listens_as_the_daemon_would() -> None:
     """The default address, on loopback, and as many who wait; one daemon accepts."""
     socket = _read(SOCKET)["Socket"]
