@@ -15,9 +15,8 @@ from daemon.connections import Connections
 
 #: Where nobody can be accepted, as without a descriptor, that is tried again.
 _RETRY_SECONDS = 0.1
-#: For a client to answer that a connection is closed, as few at rest do; nobody has to
-#: (RFC 8446, 6.1). With asyncio's 30 s they held up each stop until it hung up on them.
-_FAREWELL_SECONDS = 0.5
+#: More than `Connections` takes to hang up on who does not read, and to count it.
+_LEFT_TO_HANG_UP_SECONDS = 1
 
 
 class TlsServer:
@@ -42,6 +41,10 @@ class TlsServer:
         self._tls = tls
         self._make_protocol = make_protocol
         self._connections = connections
+        # While a connection closes, what was answered on it is read, too.
+        self._closing_seconds = (
+            connections.limits.response_seconds + _LEFT_TO_HANG_UP_SECONDS
+        )
         self._handshakes: set[asyncio.Task[None]] = set()
         bound.settimeout(0)
         self._accepting = asyncio.create_task(self._accept(bound))
@@ -81,7 +84,7 @@ class TlsServer:
                     lambda: handshake,
                     accepted,
                     ssl=self._tls,
-                    ssl_shutdown_timeout=_FAREWELL_SECONDS,
+                    ssl_shutdown_timeout=self._closing_seconds,
                 )
         finally:
             handshake.end()

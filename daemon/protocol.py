@@ -243,7 +243,7 @@ class RegistryProtocol(HttpToolsProtocol):
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
-            self.transport.close()
+            self._close()
 
     def abort(self) -> None:
         """Hang up, and hold nothing any more of a request that was not whole."""
@@ -279,9 +279,11 @@ class RegistryProtocol(HttpToolsProtocol):
         self._await_reader()
 
     def _await_reader(self) -> None:
-        """See that a closing connection ends, though nobody reads what is left."""
-        if unread := self.transport.get_write_buffer_size():
-            self._connections.stalled(self, unread)
+        """See that a closing connection ends, though nobody reads what is left.
+
+        Of what is left over TLS, the transport knows but a part, often nothing.
+        """
+        self._connections.stalled(self, self.transport.get_write_buffer_size())
 
 
 @functools.cache

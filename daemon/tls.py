@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -25,6 +26,18 @@ class TlsFiles(NamedTuple):
     key: Path
     #: Who vouches for client certificates; None: no client is asked for one.
     client_ca: Path | None = None
+
+
+class _Side(ssl.SSLObject):
+    """Our side of a connection, which says farewell and waits for none.
+
+    Nobody has to answer (RFC 8446, 6.1), and few at rest do: each of them would hold up
+    a stop, until the time is over that all have to read what was answered.
+    """
+
+    def unwrap(self) -> None:
+        with suppress(ssl.SSLWantReadError):
+            super().unwrap()
 
 
 class ReloadableContext(ssl.SSLContext):
@@ -86,6 +99,7 @@ def _load(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    context.sslobject_class = _Side
     try:
         context.load_cert_chain(files.certificate, files.key, _no_password)
     except (ssl.SSLError, OSError) as error:

@@ -6,6 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from daemon.tls import ReloadableContext, TlsFiles
 
 #: The beginning of a client's first record, of which the rest never comes.
 HALF = b"\x16\x03\x01\x02\x00\x01"
+#: More than the buffers of both ends take while nobody reads.
+LONG = "x" * 20_000_000
 
 
 class Served:
@@ -31,6 +34,8 @@ class Served:
         self.bound = bind("127.0.0.1", 0)
         app = FastAPI()
         app.add_api_route("/well", lambda: "well")
+        app.add_api_route("/long", lambda: LONG)
+        app.add_api_route("/short", lambda: LONG[:60_000])
         self.listener = HttpListener(
             app,
             self.bound,
@@ -182,3 +187,39 @@ def test_a_stop_waits_for_no_farewell(serve: Callable[..., Served]) -> None:
         served.listener.stop()
 
         assert time.monotonic() - began < 10
+
+
+def test_an_answer_is_read_to_its_end_during_a_stop(
+    serve: Callable[..., Served],
+) -> None:
+    """Over a slow link too: it has the time of any answer."""
+    served = serve(drain_seconds=30)
+    with (
+        contextlib.closing(served.asking()) as slow,
+        ThreadPoolExecutor() as pool,
+    ):
+        slow.request("GET", "/long")
+        answer = slow.getresponse()
+        stopping = pool.submit(served.listener.stop)
+        time.sleep(0.8)  # the link is slow
+
+        assert len(answer.read()) == len(LONG) + len('""')
+        stopping.result(10)
+
+
+def test_who_reads_no_answer_is_hung_up_on_behind_its_end(
+    serve: Callable[..., Served],
+) -> None:
+    """Closing waits for its reader for ever, and of little no buffer tells."""
+    served = serve(response_seconds=0.1)
+    served.bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    with contextlib.closing(served.asking()) as silent:
+        silent.connect()
+        silent.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        silent.request("GET", "/short", headers={"Connection": "close"})
+        with silent.getresponse():  # of which the head is read
+            limit = time.monotonic() + 10
+            while not served.closed and time.monotonic() < limit:
+                time.sleep(0.05)
+
+    assert served.closed == [ClosingCause.SLOW_READER]

@@ -306,6 +306,22 @@ def test_a_key_with_a_password_is_refused() -> None:
         ReloadableContext(FILES)
 
 
+def test_a_farewell_is_said_and_not_waited_for(authorities: Any) -> None:
+    """Nobody has to answer it; and whoever is at rest does not even read it."""
+    asked, answered = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = ReloadableContext(FILES).wrap_bio(asked, answered, server_side=True)
+    client = authorities.client().wrap_bio(answered, asked, server_hostname="127.0.0.1")
+    for side in (client, server, client, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    server.write(b"the end")
+
+    server.unwrap()
+    server.unwrap()
+
+    assert [client.read(), client.read()] == [b"the end", b""]
+
+
 def test_a_handshake_that_is_not_finished_ends(authorities: Any, serve: Serve) -> None:
     """In the time that it may take; whoever shakes hands meanwhile is served."""
     bound = serve(ReloadableContext(FILES))
