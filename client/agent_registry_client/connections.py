@@ -97,6 +97,8 @@ class Server:
                     raise Unreachable(f"{self.url}: {_said(error)}") from error
             except OSError as error:
                 connection.close()
+                if kept is not None:  # what swallowed it may swallow the others too
+                    self.forget_connections()
                 raise Unreachable(f"{self.url}: {_said(error)}") from error
             except (http.client.HTTPException, ValueError, OverflowError) as error:
                 connection.close()

@@ -24,6 +24,7 @@ from agent_registry_client import (
 )
 from agent_registry_client.connections import connect
 from agent_registry_client.testing import RegistryProcess
+from agent_registry_client.threads import in_background
 
 CANARY = "canary-4711"
 
@@ -101,6 +102,34 @@ def test_a_connection_that_was_closed_meanwhile_is_no_failure(
         registry.start()
 
         assert client.agents() == ()
+
+
+def test_one_kept_connection_that_is_silent_speaks_for_the_others(
+    recording: Recording,
+) -> None:
+    """A firewall that forgot them swallows what is sent on any; a new one works."""
+    forgotten = set()
+    release = threading.Event()
+    met = threading.Barrier(3)
+
+    def meet() -> None:
+        forgotten.add(threading.current_thread())  # each connection has its own
+        met.wait(5)
+
+    def swallow() -> None:
+        if threading.current_thread() in forgotten:
+            release.wait(5)
+
+    with AgentRegistryClient(recording.url, timeout_seconds=0.2) as client:
+        recording.on_asked = meet
+        for call in [in_background(client.agents) for _ in range(3)]:
+            call.result(5)
+        recording.on_asked = swallow
+        with pytest.raises(Unreachable, match="timed out"):
+            client.agents()
+
+        assert client.agents() == ()
+        release.set()
 
 
 def test_the_url_comes_from_the_environment(
