@@ -46,8 +46,8 @@ from agent_registry_client.models import BulkRenewal, RegisteredAgent, Renewal
 #: The first pause after a failure is at most this; it doubles with each further one.
 FIRST_PAUSE_SECONDS = 1.0
 
-#: An attempt may take one interval, but this anyway: at a TTL below 3 s, a beat that
-#: is slow is better than none.
+#: An attempt may take one interval, and until the next agent who is well has missed a
+#: beat, but this anyway: at a TTL below 3 s, a beat that is slow is better than none.
 LEAST_TIMEOUT_SECONDS = 1.0
 
 #: Attempts for the refused begin this far apart, at least: with a thousand of them a
@@ -133,8 +133,7 @@ class Keeper:
             call, first.perhaps_listed = first.registration, True
         elif len(together := self._due_with(first)) > 1:
             call = calls.heartbeat_all(kept.agent_id for kept in together)
-        seconds = max(LEAST_TIMEOUT_SECONDS, _shortest_interval(together))
-        return Step(together, call, seconds, self._clock())
+        return Step(together, call, self._patience(together), self._clock())
 
     def answered(
         self, step: Step, told: RegisteredAgent | Renewal | BulkRenewal
@@ -231,6 +230,15 @@ class Keeper:
             kept.known, kept.turn = False, Turn.IN_DOUBT
         self._schedule(forgotten, self._clock())
         self._change(forgotten, State.JOINING, error)
+
+    def _patience(self, together: Sequence[Kept]) -> float:
+        now = self._clock()
+        if together[0].turn is Turn.WELL:  # planned anew when it is over
+            self._schedule(together, now, 1)
+        seconds = _shortest_interval(together)
+        if following := self._first_of(Turn.WELL):  # it waits for this call
+            seconds = min(seconds, following.due_at + following.interval_seconds - now)
+        return max(LEAST_TIMEOUT_SECONDS, seconds)
 
     def _halve(self, together: Sequence[Kept]) -> None:
         for kept in together:

@@ -350,6 +350,28 @@ def test_an_attempt_takes_an_interval_at_most(world: World) -> None:
     assert (first.timeout_seconds, second.timeout_seconds) == (3, 1)
 
 
+def test_a_registration_ends_before_another_agent_has_missed_two_beats(
+    world: World,
+) -> None:
+    """All agents of a client wait for its one call, whatever their own TTL is."""
+    world.register("short", ttl_seconds=3)
+    world.keep("long", ttl_seconds=60)
+
+    assert world.next(0.25).timeout_seconds == pytest.approx(0.75 + 1)
+
+
+def test_a_beat_ends_before_another_agent_has_missed_two(world: World) -> None:
+    """A beat of a long TTL too."""
+    world.register("long", ttl_seconds=60)
+    world.now += 19.75
+    world.register("short", ttl_seconds=3)
+
+    beat = world.next(0.25)
+
+    assert target(beat) == "/agents/long/heartbeat"
+    assert beat.timeout_seconds == pytest.approx(0.75 + 1)
+
+
 def test_an_absent_registry_is_asked_once_a_pause_for_all(world: World) -> None:
     """A thousand agents in one process are no thousand retries."""
     kept = world.keep(*map(str, range(1000)))
