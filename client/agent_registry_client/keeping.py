@@ -150,16 +150,19 @@ class Keeping:
     def _run(self) -> None:
         while not self._is_over():
             try:
-                self._next()()
+                self._obey()
+                self._step()  # between goodbyes too: many would starve the beats
             except Exception as mistake:  # noqa: BLE001 - logged; it must not end the beats
                 say_mistake("Keeping agents failed", mistake, action="keep_failed")
                 time.sleep(MISTAKE_SECONDS)
 
-    def _next(self) -> Callable[[], object]:
+    def _obey(self) -> None:
+        """Follow the next command, unless a step is due before one comes."""
         try:
-            return self._mailbox.get(timeout=self._keeper.seconds_to_wait())
+            command = self._mailbox.get(timeout=self._keeper.seconds_to_wait())
         except queue.Empty:
-            return self._step
+            return
+        command()
 
     def _is_over(self) -> bool:
         # Without the lock first: a signal handler that interrupted its holder waits.

@@ -309,6 +309,29 @@ def test_a_goodbye_that_is_refused_does_not_keep_the_others_from_theirs(
     )
 
 
+def test_goodbyes_one_by_one_starve_no_beat(
+    play_registry: Any, described: dict[str, Any]
+) -> None:
+    """Thirty of 0.2 s each kept one silent for 6 s."""
+
+    def told(method: str, path: str, body: Any) -> Any:
+        if method == "DELETE":
+            time.sleep(0.05)
+        return yes(method, path, body)
+
+    registry = play_registry(told)
+    with AgentRegistryClient(registry.url) as client:
+        client.registered("stays", **described).start()
+        going = [client.registered(f"{n}", **described).start() for n in range(20)]
+        registry.asked.clear()
+        for left in [one._finish() for one in going]:
+            left.result(10)
+        methods = [method for method, _, _ in registry.asked]
+
+    first, *_, last = (at for at, method in enumerate(methods) if method == "DELETE")
+    assert "POST" in methods[first:last]
+
+
 def test_a_goodbye_to_several_registries_that_hang_takes_a_second(
     play_registry: Any, described: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
