@@ -75,6 +75,8 @@ class Keeping:
         self._members: dict[Kept, Membership] = {}
         self._staying: dict[str, Membership] = {}
         self._callbacks = SideJobs()
+        #: What is logged, too: a handler may write to a pipe, or to a network.
+        self._lines = SideJobs()
         self.doubts = Doubts(self.transport.hosts)
         self._runs = False
 
@@ -218,12 +220,20 @@ class Keeping:
         return None
 
     def _told(self, told: Sequence[tuple[Kept, Change]]) -> None:
-        say_changes([change for _, change in told])
+        promises = []
         for kept, change in told:
             member = self._members[kept]
             if member.on_change:
                 self._callbacks.put(partial(member.on_change, change))
-            keep_promise(member.attempted)
+            promises.append(member.attempted)
             if change.after is State.LEFT:
                 del self._members[kept]
-                keep_promise(member.left)
+                promises.append(member.left)
+        self._lines.put(partial(_say, [change for _, change in told], promises))
+
+
+def _say(changes: Sequence[Change], promises: Iterable["Future[None]"]) -> None:
+    """Log the changes, and only then let those go on who may end the process."""
+    say_changes(changes)
+    for future in promises:
+        keep_promise(future)

@@ -22,14 +22,14 @@ def say(
 ) -> None:
     """Log a line."""
     extra = {"action": action, "agent_ids": list(agent_ids)}
-    # A filter or a handler of the program may raise; the beats must not end by it.
-    with contextlib.suppress(Exception):
+    # A filter or a handler of the program may raise, or exit; no beat must end by it.
+    with contextlib.suppress(BaseException):
         log.log(level, text, *words, extra=extra)
 
 
-def say_mistake(text: str, mistake: Exception, *, action: str) -> None:
+def say_mistake(text: str, mistake: BaseException, *, action: str) -> None:
     """Log an exception that nobody else will hear of, with its traceback."""
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(BaseException):
         log.error(text, exc_info=mistake, extra={"action": action})
 
 

@@ -1,6 +1,5 @@
 """Threads that never hold up the end of the program."""
 
-import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -84,16 +83,19 @@ class SideJobs:
         self._thread: threading.Thread | None = None
 
     def put(self, job: Callable[[], object]) -> None:
-        """Run `job` soon, after those that wait already."""
+        """Run `job` soon, after those that wait already.
+
+        Where no thread can be started, as while the program ends, it runs in this one.
+        """
         with self._lock:
             self._waiting.append(job)
             if self._runs:
                 return
-            # None can be started while the program ends, or when there are too many;
-            # then they wait for the next job, if one comes.
-            with contextlib.suppress(RuntimeError):
-                self._thread = start(self._run)  # it waits for the lock
-                self._runs = True
+            self._runs = True
+        try:
+            self._thread = start(self._run)
+        except RuntimeError:
+            self._run()
 
     def wait(self, seconds: float) -> None:
         """Wait for those that were put until now, but not longer."""
@@ -109,5 +111,5 @@ class SideJobs:
                 job = self._waiting.popleft()
             try:
                 job()
-            except Exception as mistake:  # noqa: BLE001 - the program's; logged
+            except BaseException as mistake:  # noqa: BLE001 - `sys.exit` too; logged
                 say_mistake("A callback failed", mistake, action="callback_failed")

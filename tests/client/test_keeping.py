@@ -1,9 +1,10 @@
 """Agents that are kept registered, while their registry misbehaves."""
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -200,29 +201,56 @@ def test_metadata_that_is_spoiled_later_harms_nobody(
         assert (b.silent_seconds or 9) < 0.7
 
 
+@pytest.mark.parametrize("mistake", [RuntimeError, SystemExit])
 def test_a_log_that_raises_ends_no_beat(
     client: AgentRegistryClient,
-    registry: RegistryProcess,
     described: dict[str, Any],
     wait_until: Wait,
+    mistake: type[BaseException],
 ) -> None:
-    """A filter of the program is the program's mistake."""
+    """A filter of the program is the program's mistake, one that exits too."""
+    stumbled = threading.Event()
 
     def stumble(_: logging.LogRecord) -> bool:
-        raise RuntimeError("mistake of the program")
+        stumbled.set()
+        raise mistake("of the program")
 
+    with client.registered("a", **described) as registration, _filtered(stumble):
+        client.deregister("a")
+        assert stumbled.wait(3)
+
+        wait_until(lambda: registration.state == State.REGISTERED, 3)
+        assert client.get("a").is_alive
+        registration.leave()
+        assert registration._member.left.done()
+
+
+def test_a_log_that_hangs_stops_no_beat(
+    client: AgentRegistryClient, described: dict[str, Any], wait_until: Wait
+) -> None:
+    """Its handler may write to a pipe that nobody reads, or to a network."""
+    hangs, release = threading.Event(), threading.Event()
+
+    def hang(_: logging.LogRecord) -> bool:
+        hangs.set()
+        return release.wait(10)
+
+    with client.registered("a", **described) as registration, _filtered(hang):
+        client.deregister("a")
+        assert hangs.wait(3)
+
+        wait_until(lambda: registration.state == State.REGISTERED, 3)
+        release.set()
+
+
+@contextlib.contextmanager
+def _filtered(by: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
     logger = logging.getLogger("agent_registry_client")
-    logger.addFilter(stumble)
+    logger.addFilter(by)
     try:
-        with client.registered("a", **described) as registration:
-            registry.kill()
-            wait_until(lambda: registration.state == State.RETRYING)
-            registry.start()
-
-            wait_until(lambda: registration.state == State.REGISTERED, 3)
+        yield
     finally:
-        logger.removeFilter(stumble)
-    assert registration.state == State.LEFT
+        logger.removeFilter(by)
 
 
 def test_without_a_thread_nobody_is_kept_and_the_next_one_is(
