@@ -48,6 +48,11 @@ class Principal(NamedTuple):
         """Tell whether a pattern names each of the agents, existing or not."""
         return all(map(_matcher(self.agents), agent_ids))
 
+    def beyond(self, agent_ids: Iterable[str]) -> list[int]:
+        """Return the places of those that no pattern names, existing or not."""
+        named = _matcher(self.agents)
+        return [place for place, one in enumerate(agent_ids) if not named(one)]
+
 
 @lru_cache(maxsize=4096)
 def _matcher(patterns: tuple[str, ...]) -> Callable[[str], object]:
@@ -124,6 +129,12 @@ class Caller:
         self.agent_ids = agent_ids
         if self.owner and not self.principal.covers(agent_ids):
             raise forbidden()
+
+    def require_each(self, agent_ids: Sequence[str]) -> None:
+        """Do as `require`; the problem tells the places of those who are refused."""
+        self.agent_ids = agent_ids
+        if self.owner and (refused := self.principal.beyond(agent_ids)):
+            raise forbidden(refused)
 
 
 class Credentials(Protocol):

@@ -162,6 +162,10 @@ BULK_HEARTBEAT: dict[str, Any] = {
     "response_description": "The leases of all known agents are renewed.",
     "responses": {
         200: {"content": _example({"renewed": 1, "unknown": ["gone-7"]})},
+        **_problems(
+            _403="This caller may not make this call, or not for all of these agents; "
+            "`refused` says for which not. Nobody was renewed."
+        ),
         **_JSON_REFUSED,
         **_AVAILABLE,
     },
@@ -344,7 +348,7 @@ def _tell_access(document: dict[str, Any], *, for_everybody: bool) -> None:
             operation["security"] = [{"bearer": []}, *([{}] if for_everybody else [])]
             operation["x-roles"] = sorted({Role.ADMIN, *access.all, *access.own})
             for status, problem in _REFUSED.items():
-                operation["responses"][str(status)] = problem
+                operation["responses"].setdefault(str(status), problem)
 
 
 def _complete(app: FastAPI) -> dict[str, Any]:

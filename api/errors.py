@@ -105,6 +105,11 @@ class Problem(BaseModel):
     errors: list[FieldError] | None = Field(
         default=None, description="Present with invalid_request: what is wrong."
     )
+    refused: list[int] | None = Field(
+        default=None,
+        description="Present with forbidden, where the call is about many agents: the "
+        "places in agent_ids, from 0, of those that this caller may not touch.",
+    )
 
 
 class ProblemError(HTTPException):
@@ -118,9 +123,11 @@ class ProblemError(HTTPException):
         detail: str | None = None,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        refused: Sequence[int] = (),
     ) -> None:
         super().__init__(status, detail or CODES[code], headers)
         self.code = code
+        self.refused = refused
         self.errors = errors[:_MOST_ERRORS]
 
 
@@ -150,9 +157,14 @@ def agent_not_found() -> ProblemError:
     return ProblemError(404, "agent_not_found")
 
 
-def forbidden() -> ProblemError:
-    """Return the problem of a known caller who may not do this."""
-    return ProblemError(403, "forbidden")
+def forbidden(refused: Sequence[int] = ()) -> ProblemError:
+    """Return the problem of a known caller who may not do this.
+
+    Args:
+        refused: where the call is about many agents, which of them are the reason: by
+            their places, as no value that was sent is repeated.
+    """
+    return ProblemError(403, "forbidden", refused=refused)
 
 
 def problem_response(
@@ -168,6 +180,8 @@ def problem_response(
     }
     if problem.errors:
         document["errors"] = [error.model_dump() for error in problem.errors]
+    if problem.refused:
+        document["refused"] = problem.refused
     document.update(extensions or {})
     return Response(
         orjson.dumps(document),

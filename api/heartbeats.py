@@ -10,7 +10,7 @@ from api.access import CallerOf
 from api.beats import HeartbeatGatherer
 from api.body import refuse_body
 from api.budget import Budget
-from api.errors import agent_not_found
+from api.errors import agent_not_found, forbidden
 from api.grammar import AgentId, is_agent_id
 from api.handover import hand
 from api.models import (
@@ -19,7 +19,7 @@ from api.models import (
     HeartbeatAnswer,
     json_response,
 )
-from store import AgentRegistryRepository
+from store import AgentRegistryRepository, NotOwner
 
 #: Bytes of bulk heartbeats that may wait for the writer at once: 600,000 ids, which it
 #: takes five seconds for.
@@ -54,10 +54,16 @@ def install(
     @app.post("/agents/heartbeats", **describe.BULK_HEARTBEAT)
     async def bulk_heartbeat(bulk: BulkHeartbeat, caller: CallerOf) -> Response:
         """Renew the leases of many agents at once, all or none."""
-        caller.require(bulk.agent_ids)
-        with waiting.taken(_bytes_of(bulk.agent_ids)):
-            unknown = await hand(repo, repo.renew_all, bulk.agent_ids, caller.owner)
-        renewed = len(set(bulk.agent_ids)) - len(unknown)
+        ids = bulk.agent_ids
+        caller.require_each(ids)
+        with waiting.taken(_bytes_of(ids)):
+            try:
+                unknown = await hand(repo, repo.renew_all, ids, caller.owner)
+            except NotOwner as error:
+                foreign = error.agent_ids
+                refused = [place for place, one in enumerate(ids) if one in foreign]
+                raise forbidden(refused) from None
+        renewed = len(set(ids)) - len(unknown)
         heard(renewed, len(unknown))
         answer = BulkHeartbeatAnswer(renewed=renewed, unknown=unknown)
         return json_response(answer.model_dump_json())

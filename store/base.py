@@ -248,7 +248,7 @@ class AgentRegistryRepository(abc.ABC):
         """Renew many leases as `update_heartbeats` does; return the unknown ids.
 
         Raises:
-            NotOwner: one of them belongs to somebody else; none was renewed.
+            NotOwner: it has those that belong to somebody else; none was renewed.
         """
 
     @abc.abstractmethod

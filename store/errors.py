@@ -1,5 +1,7 @@
 """What a store raises on purpose."""
 
+from collections.abc import Collection
+
 
 class StoreError(Exception):
     """Root of everything a store raises on purpose."""
@@ -27,6 +29,11 @@ class StoreUnusable(StoreError):
 
 class NotOwner(StoreError):
     """The agent belongs to somebody else; nothing was changed."""
+
+    def __init__(self, message: str, agent_ids: Collection[str] = frozenset()) -> None:
+        super().__init__(message)
+        #: Of a call about many, those that do.
+        self.agent_ids = agent_ids
 
 
 class QuotaExceeded(StoreError):

@@ -261,8 +261,12 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         ids = json.dumps(different)
         beats, revived = self._beats(ids, owner)
         renewed = self._write(_RENEW, beats).rowcount
-        if owner and renewed < len(different) and self._foreign(ids, owner):
-            raise NotOwner("one of the agents belongs to somebody else")
+        if (
+            owner
+            and renewed < len(different)
+            and (foreign := self._foreign(ids, owner))
+        ):
+            raise NotOwner("some of the agents belong to somebody else", foreign)
         self._database.ledger.revived(revived)
         if renewed == len(different):
             return []

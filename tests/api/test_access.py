@@ -294,6 +294,27 @@ def test_one_foreign_agent_spoils_a_bulk_call(
     assert renewed.last_heartbeat == before["billing-1"].last_heartbeat
 
 
+def test_a_call_about_one_agent_tells_no_places(
+    client: TestClient,
+    fill: Callable[[], dict[str, AgentRecord]],
+    make_body: Callable[..., dict[str, Any]],
+    bearer: Bearer,
+) -> None:
+    """There is only one that could be meant."""
+    fill()
+
+    for agent_id in ("search-1", "both-1"):
+        for method, path, body in (
+            ("POST", "/agents/register", make_body(agent_id)),
+            ("POST", f"/agents/{agent_id}/heartbeat", None),
+            ("DELETE", f"/agents/{agent_id}", None),
+        ):
+            answer = client.request(
+                method, path, json=body, headers=bearer("billing")
+            ).json()
+            assert (answer["status"], answer.keys() & {"refused"}) == (403, set())
+
+
 def test_beats_of_several_owners_in_one_batch_do_not_mix(
     app: FastAPI, fill: Callable[[], dict[str, AgentRecord]]
 ) -> None:

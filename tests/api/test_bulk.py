@@ -10,6 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from api import AgentRegistryServer
+from api.access import Authority
+from api.server import Security
 from store import AgentRecord, AgentRegistryRepository, Storage
 from store.writer import Lane
 
@@ -39,6 +41,57 @@ def test_bulk_renews_the_known_and_names_the_unknown(
     renewed = {record.agent_id: record for record in repo.list_all()}
     assert renewed["a"].expires_at == renewed["b"].expires_at > before["b"].expires_at
     assert renewed["c"].expires_at == before["c"].expires_at
+
+
+@pytest.fixture
+def bulk_of_billing(
+    store_url: str,
+    repo: AgentRegistryRepository,
+    make_record: Callable[..., AgentRecord],
+    authority: Authority,
+    bearer: Callable[[str], dict[str, str]],
+) -> Callable[[list[str]], Any]:
+    """Return a function that sends one of `billing`, which `both-1` is foreign to."""
+    for agent_id in ("billing-1", "both-1", "search-1"):
+        owner = "billing" if agent_id == "billing-1" else "search"
+        repo.add(make_record(agent_id, owner=owner))
+    server = AgentRegistryServer(store_url, repo, security=Security(authority))
+    client = TestClient(server.create_app(), headers=bearer("billing"))
+    return lambda agent_ids: client.post(
+        "/agents/heartbeats", json={"agent_ids": agent_ids}
+    )
+
+
+@pytest.mark.parametrize(
+    ("agent_ids", "refused"),
+    [
+        (["billing-1", "search-1", "billing-1", "search-1"], [1, 3]),
+        (["both-1", "billing-1", "billing-new", "both-1"], [0, 3]),
+        (["billing-1", *["search-1"] * 9_999], list(range(1, 10_000))),
+    ],
+)
+def test_bulk_tells_the_places_of_those_who_are_refused(
+    bulk_of_billing: Callable[[list[str]], Any],
+    agent_ids: list[str],
+    refused: list[int],
+) -> None:
+    """By a pattern or by the owner; so that a node can beat for the others at once."""
+    answer = bulk_of_billing(agent_ids)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert answer.json()["refused"] == refused
+    assert not any(agent_id in answer.text for agent_id in agent_ids)
+
+
+def test_bulk_does_not_tell_who_is_there_beyond_the_patterns(
+    bulk_of_billing: Callable[[list[str]], Any],
+) -> None:
+    """Where they refuse an agent, nobody asks the store, of the others neither."""
+    there = bulk_of_billing(["search-1", "both-1", "billing-1"])
+    not_there = bulk_of_billing(["search-9", "both-9", "billing-9"])
+
+    assert there.json()["refused"] == [0]
+    assert (there.status_code, there.json()) == (403, not_there.json())
 
 
 def test_bulk_of_nobody_renews_nobody(bulk: Callable[[Any], Any]) -> None:

@@ -130,9 +130,10 @@ def test_a_bulk_beat_with_a_foreign_agent_renews_nobody(
         repo.register(make_record(agent_id, owner=owner))
     frozen.tick(10)
 
-    with pytest.raises(NotOwner):
+    with pytest.raises(NotOwner) as refused:
         repo.renew_all(["a", "b"], "billing")
 
+    assert refused.value.agent_ids == {"b"}
     assert {one.last_heartbeat for one in repo.list_all()} == {
         one.registered_at for one in repo.list_all()
     }
