@@ -12,8 +12,9 @@ makes its call, and reports how that went:
   later ones at nine to ten tenths of it: a fleet that starts, or hears of its
   registry again, at one instant does not beat together.
 - Agents due within half an interval beat together, in one call. A common beat that
-  fails, though the registry is there, is halved until the one at fault is alone; what
-  succeeds grows together again.
+  fails, though the registry is there, goes on without those whom the answer names;
+  when it names none, it is halved until the one at fault is alone. What succeeds grows
+  together again.
 - While the registry is away the keeper makes one call a time for all its agents, at
   random pauses (full jitter) that double up to one beat interval and never pass it.
   A pause counts from the beginning of the attempt.
@@ -174,16 +175,28 @@ class Keeper:
         elif isinstance(error, NotAllowed) and error.status == 401:  # noqa: PLR2004
             self._turned_away(step, error)
         elif len(step.kept) == 1:
-            self._refused(step.kept[0], error)
+            self._refused(step.kept, error)
+        elif named := _named(step, error):
+            self._part_from(named, step, error)
         elif step.kept[0].turn is not Turn.REFUSED:  # these are tried alone next
             self._halve(step.kept)
             self._schedule(step.kept, self._clock())
 
-    def _refused(self, kept: Kept, error: RegistryError) -> None:
-        kept.perhaps_listed = kept.known
-        kept.turn = Turn.REFUSED
-        self._schedule([kept], self._clock(), self._part(0.5))
-        self._change([kept], State.REFUSED, error)
+    def _part_from(
+        self, named: Sequence[Kept], step: Step, error: RegistryError
+    ) -> None:
+        for kept in step.kept:
+            kept.turn = Turn.IN_DOUBT
+        self._refused(named, error)
+        others = [kept for kept in step.kept if kept.turn is Turn.IN_DOUBT]
+        self._schedule(others, self._clock())
+
+    def _refused(self, refused: Sequence[Kept], error: RegistryError) -> None:
+        for kept in refused:
+            kept.perhaps_listed = kept.known
+            kept.turn = Turn.REFUSED
+        self._schedule(refused, self._clock(), self._part(0.5))
+        self._change(refused, State.REFUSED, error)
 
     def _pause(self, step: Step, error: RegistryError) -> None:
         concerned: Iterable[Kept] = self._kept.values()
@@ -322,6 +335,15 @@ class Keeper:
                 kept.state = state
         if changes:
             self._tell(changes)
+
+
+def _named(step: Step, error: RegistryError) -> Sequence[Kept]:
+    """Return who in a common beat was refused, as far as the registry tells."""
+    told = error.document.get("refused") if isinstance(error, RegistryProblem) else None
+    if not isinstance(told, list):
+        return []
+    places = {one for one in told if type(one) is int}
+    return [kept for place, kept in enumerate(step.kept) if place in places]
 
 
 def _shortest_interval(kept_ones: Iterable[Kept]) -> float:

@@ -538,6 +538,56 @@ def test_a_common_beat_that_is_refused_is_halved(world: World) -> None:
     }
 
 
+def forbidden(refused: object) -> NotAllowed:
+    """Return the refusal of a common beat, which says for whom it is."""
+    return NotAllowed(403, "forbidden", "No.", document={"refused": refused})
+
+
+def test_those_whom_a_refusal_names_are_parted_from_the_others_at_once(
+    world: World,
+) -> None:
+    """By halves, 500 of 2,000 cost as many calls, and the others their leases."""
+    kept = world.register("a", "b", "c", "d")
+
+    world.keeper.failed(world.next(20), forbidden([1, 3]))
+    told = list(world.changes)
+    others = world.next()
+    world.answer(others)
+
+    assert [change.agent_id for change in told] == ["b", "d"]
+    assert [one.agent_id for one in others.kept] == ["a", "c"]
+    assert [one.state is State.REFUSED for one in kept] == [False, True, False, True]
+    assert world.keeper.step() is None
+
+
+def test_one_of_the_refused_who_is_not_named_any_more_comes_back_at_once(
+    world: World,
+) -> None:
+    """They are asked for together once an interval, and the answer is for each."""
+    kept = world.register("a", "b", "c")
+    world.keeper.failed(world.next(20), forbidden([0, 1, 2]))
+
+    together = world.next(20)
+    names = [one.agent_id for one in together.kept]
+    world.keeper.failed(together, forbidden([names.index("b")]))
+    world.answer(world.next())
+
+    assert [one.state is State.REFUSED for one in kept] == [False, True, False]
+
+
+@pytest.mark.parametrize("refused", [[], ["0"], [True], [-1, 4], {"0": 1}, None, 0])
+def test_a_refusal_that_names_nobody_halves_the_common_beat(
+    world: World, refused: object
+) -> None:
+    """As an older registry does; whatever is told, nobody is asked for ever."""
+    world.register("a", "b", "c", "d")
+
+    world.keeper.failed(world.next(20), forbidden(refused))
+
+    assert len(world.next().kept) == 2
+    assert world.changes == []
+
+
 def test_one_that_breaks_the_common_beat_takes_nobody_along(world: World) -> None:
     """It is alone soon, and the lease of no other runs out meanwhile."""
     world.part = 0.5
