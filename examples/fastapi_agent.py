@@ -1,6 +1,7 @@
 """An agent with FastAPI: `python fastapi_agent.py PORT`. It shortens text."""
 
 import contextlib
+import socket
 import sys
 from collections.abc import AsyncIterator
 
@@ -34,4 +35,7 @@ async def summarise(text: str) -> str:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=PORT)
+    # Listening first: a second copy that finds the port taken only after it registered
+    # would deregister the first.
+    with socket.create_server(("127.0.0.1", PORT)) as listening:
+        uvicorn.Server(uvicorn.Config(app)).run(sockets=[listening])

@@ -71,6 +71,22 @@ def test_an_example_registers_works_and_leaves(
     assert client.agents(include_dead=True) == ()
 
 
+def test_a_second_copy_of_an_example_does_not_deregister_the_first(
+    run_example: Callable[[str], "subprocess.Popen[bytes]"],
+    client: AgentRegistryClient,
+    wait_until: Callable[..., Any],
+) -> None:
+    """It finds the port taken before it registers, not after."""
+    run_example("fastapi_agent.py")
+    (first,) = wait_until(client.agents)
+    wait_until(lambda: _works("fastapi_agent.py", first.address))
+
+    second = run_example("fastapi_agent.py")
+
+    assert second.wait(10) != 0
+    assert [agent.agent_id for agent in client.agents()] == [first.agent_id]
+
+
 def test_the_shells_agent_comes_back_when_it_was_forgotten(
     run_example: Callable[[str], "subprocess.Popen[bytes]"],
     client: AgentRegistryClient,

@@ -92,6 +92,8 @@ def run(
     ready = _ready(ready_port, ready_cmd)
     if ready is None:
         kept.join()
+    elif ready_port and ready():
+        _taken(ready_port)
     try:
         program = passing.start(command)
         if ready is not None:
@@ -115,6 +117,14 @@ def _cannot_run(command: str) -> NoReturn:
         raise typer.Exit(advice.CANNOT_RUN)
     advice.complain(f"{command}: not found", "Is it installed, and on PATH?")
     raise typer.Exit(advice.NOT_FOUND)
+
+
+def _taken(ready_port: str) -> NoReturn:
+    advice.complain(
+        f"something takes connections at {ready_port} before the program is started",
+        "Does it run already? A second copy would deregister the first at its end.",
+    )
+    raise typer.Exit(advice.FAILED)
 
 
 class Kept:

@@ -170,6 +170,22 @@ def test_a_port_that_answers_is_waited_for(
     assert before == set()
 
 
+def test_a_port_that_somebody_has_already_is_not_taken_for_the_programs(
+    start: Start, client: AgentRegistryClient, summariser: str, tmp_path: Path
+) -> None:
+    """A second copy would register, end, and deregister the first, which lives."""
+    me = [*ME, f"--id={summariser}"]
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        ready = f"--ready-port=127.0.0.1:{first.getsockname()[1]}"
+        second = start("run", *me, ready, "--", "touch", "ran", cwd=tmp_path)
+        _, errors = second.communicate(timeout=10)
+
+    assert second.returncode == 1
+    assert "takes connections" in errors
+    assert client.get(summariser).is_alive
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_command_that_succeeds_is_waited_for(
     start: Start, listed: Listed, wait_until: Wait, tmp_path: Path
 ) -> None:
