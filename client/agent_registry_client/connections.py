@@ -6,6 +6,7 @@ call, where timeouts for each single read let an answer drip for ever. Only what
 system takes to resolve a name is beyond it: `resolv.conf` bounds that.
 """
 
+import contextlib
 import functools
 import http.client
 import io
@@ -136,14 +137,11 @@ class Server:
         return answer
 
     def _take(self) -> http.client.HTTPConnection | None:
-        while self._idle:
-            try:
-                since, connection = self._idle.pop()
-            except IndexError:  # another thread was faster
-                return None
-            if time.monotonic() - since < IDLE_SECONDS:
-                return connection
-            connection.close()
+        oldest = time.monotonic() - IDLE_SECONDS
+        with contextlib.suppress(IndexError):  # none is left; or a thread was faster
+            while self._idle[0][0] <= oldest:
+                self._idle.popleft()[1].close()
+            return self._idle.pop()[1]
         return None
 
     def _open(self) -> http.client.HTTPConnection:

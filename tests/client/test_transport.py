@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from agent_registry_client import (
     NotARegistry,
     Unavailable,
     Unreachable,
+    connections,
 )
 from agent_registry_client.connections import connect
 from agent_registry_client.testing import RegistryProcess
@@ -102,6 +104,27 @@ def test_a_connection_that_was_closed_meanwhile_is_no_failure(
         registry.start()
 
         assert client.agents() == ()
+
+
+def test_connections_that_rest_too_long_are_closed_while_others_are_in_use(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst leaves many; the registry hangs up on them first, and they stay open."""
+    now = time.monotonic()
+    monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=lambda: now))
+    met = threading.Barrier(3)
+    with AgentRegistryClient(recording.url) as client:
+        recording.on_asked = lambda: met.wait(5)
+        for call in [in_background(client.agents) for _ in range(3)]:
+            call.result(5)
+        burst = [one for _, one in client._transport._servers[0]._idle]
+        recording.on_asked = lambda: None
+
+        for _ in range(3):
+            now += 30
+            client.agents()
+
+        assert [one.sock is None for one in burst] == [True, True, False]
 
 
 def test_one_kept_connection_that_is_silent_speaks_for_the_others(
