@@ -23,13 +23,13 @@ def say(
     """Log a line."""
     extra = {"action": action, "agent_ids": list(agent_ids)}
     # A filter or a handler of the program may raise, or exit; no beat must end by it.
-    with contextlib.suppress(BaseException):
+    with contextlib.suppress(Exception, SystemExit):
         log.log(level, text, *words, extra=extra)
 
 
 def say_mistake(text: str, mistake: BaseException, *, action: str) -> None:
     """Log an exception that nobody else will hear of, with its traceback."""
-    with contextlib.suppress(BaseException):
+    with contextlib.suppress(Exception, SystemExit):
         log.error(text, exc_info=mistake, extra={"action": action})
 
 
