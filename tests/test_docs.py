@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from api.errors import CODES
 from daemon.app import RegistryDaemon
-from daemon.config import Config, ServerConfig, StoreConfig
+from daemon.config import _NO_KEYS, Config, ServerConfig, StoreConfig
 from daemon.lease_clock import LeaseClock
 from daemon.scheduler import EXPIRY_JOB
 from store.clock import utcnow
@@ -76,6 +76,14 @@ def test_every_config_key_is_documented_with_its_default() -> None:
         for name, values in Config().model_dump().items()
         for key, value in values.items()
     }
+
+
+def test_every_variable_that_is_no_key_is_documented() -> None:
+    """Operations lists those that pass although they have our prefix, and no others."""
+    _, _, rest = OPERATIONS.partition("with the prefix are no keys")
+    listed = re.findall(r"`(\w+)`", rest.partition("\n\n")[0])
+
+    assert sorted(listed) == sorted(_NO_KEYS)
 
 
 def test_every_error_code_is_documented() -> None:
