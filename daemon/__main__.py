@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 
 from daemon import commands
-from daemon.app import RegistryDaemon, StartupFailed
+from daemon.app import RegistryDaemon
 from daemon.config import Config, ConfigError, load_config
-from daemon.exits import FAILED, UNUSABLE, give_up
+from daemon.exits import FAILED, UNUSABLE, StartupFailed, give_up
 from daemon.logs import configure_logging
 from daemon.tokens import tokens
 from store import StoreError, StoreUnusable, failpoints

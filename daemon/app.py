@@ -22,13 +22,14 @@ from daemon.backups import BackupJob
 from daemon.cleanups import CleanUps
 from daemon.config import Config
 from daemon.connections import Limits
+from daemon.exits import StartupFailed
 from daemon.expiry import ExpirySweep
 from daemon.head import Trust
 from daemon.intake import CallOnLoop, Intake
 from daemon.lease_clock import Cause, LeaseClock
 from daemon.lease_keeper import LeaseKeeper
 from daemon.listener import HttpListener, bind, url_of
-from daemon.lock import DaemonLock, LockHeld
+from daemon.opening import make_storage, open_store
 from daemon.scheduler import (
     BACKUP_JOB,
     CREDENTIALS_JOB,
@@ -43,7 +44,6 @@ from daemon.security import (
     SecurityFiles,
     find_insecure,
     listens_to_loopback,
-    quota_of,
 )
 from daemon.systemd import (
     Notifier,
@@ -51,7 +51,6 @@ from daemon.systemd import (
     Watchdog,
     passed_socket,
 )
-from store import Storage, StoreUnavailable, StoreUnusable, create_storage_backend
 
 log = logging.getLogger(__name__)
 
@@ -62,18 +61,6 @@ _LOOK_AT_CREDENTIALS_SECONDS = 0.5
 #: Of two signals at once, the kernel may hand one to another thread, which wakes
 #: nobody: a SIGTERM right behind a SIGHUP was seen only at the next signal.
 _SIGNALS_SECONDS = 0.5
-
-
-class StartupFailed(Exception):
-    """The daemon cannot start; the text names the cause and the key.
-
-    Attributes:
-        lasting: starting again cannot help before somebody changes something.
-    """
-
-    def __init__(self, reason: str, *, lasting: bool) -> None:
-        super().__init__(reason)
-        self.lasting = lasting
 
 
 class _Wish(Enum):
@@ -105,7 +92,7 @@ class RegistryDaemon:
         self._take_passed = take_passed
         self._notifier = notifier or Notifier()
         self._lease_clock = lease_clock or LeaseClock()
-        self._storage = _storage(config, self._lease_clock)
+        self._storage = make_storage(config, self._lease_clock)
         self._metrics = Metrics()
         self._backlog = Backlog()
         self._files = SecurityFiles(
@@ -131,7 +118,7 @@ class RegistryDaemon:
         try:
             bound = self._bind()
             security = self._secure(bound)
-            self._open_store()
+            open_store(self._storage, self._lease_clock, self._cleanups)
             self._start_scheduler()
             listener = self._serve(bound, security)
             self._keep_leases(listener.call_soon)
@@ -192,7 +179,9 @@ class RegistryDaemon:
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             try:
-                await asyncio.to_thread(self._open_store)
+                await asyncio.to_thread(
+                    open_store, self._storage, self._lease_clock, self._cleanups
+                )
                 self._start_scheduler()
                 loop = asyncio.get_running_loop()
                 self._keep_leases(loop.call_soon_threadsafe)
@@ -249,38 +238,6 @@ class RegistryDaemon:
         except NotSecure as error:
             raise StartupFailed(str(error), lasting=True) from error
         return self._files.security(loopback=loopback, insecure=insecure)
-
-    def _open_store(self) -> None:
-        database = self._storage.database
-        try:
-            database.check()
-            lock = DaemonLock(database.lock_path)
-            lock.acquire()
-            self._cleanups.push("lock", lock.release)
-            database.open()
-            lock.sign()
-            self._cleanups.push("store", database.close)
-            # Before anyone may ask who is alive: what ran out while nobody listened
-            # has not run out.
-            self._lease_clock.begin(self._storage.agents.listening())
-        except LockHeld as holder:
-            raise StartupFailed(
-                f"{database.location} is served by {holder} (store.url)", lasting=True
-            ) from holder
-        except (StoreUnusable, OSError) as error:
-            raise StartupFailed(f"{error} (store.url)", lasting=True) from error
-        except StoreUnavailable as error:
-            raise StartupFailed(f"{error} (store.url)", lasting=False) from error
-        self._cleanups.push("checkpoint", self._checkpoint)
-
-    def _checkpoint(self) -> None:
-        try:
-            self._storage.database.checkpoint()
-        except StoreUnavailable as error:
-            # Nothing is lost: the next start finds it in the log.
-            log.warning(
-                "Not checkpointed: %s", error, extra={"action": "checkpoint_failed"}
-            )
 
     def _start_scheduler(self) -> None:
         # Both anew at each start: a scheduler that was shut down runs no job again,
@@ -412,20 +369,3 @@ class RegistryDaemon:
             overdue=self._keeper.overdue,
             rearms={cause: self._keeper.rearms[cause] for cause in Cause},
         )
-
-
-def _storage(config: Config, lease_clock: LeaseClock) -> Storage:
-    try:
-        return create_storage_backend(
-            config.store.url,
-            synchronous=config.store.synchronous,
-            reader_threads=config.store.reader_threads,
-            wal_limit_bytes=config.store.wal_limit_bytes,
-            reserve_bytes=config.store.reserve_bytes,
-            clock=lease_clock.wall,
-            lease_time=lease_clock,
-            guard=config.guard.rules(),
-            quota=quota_of(config),
-        )
-    except StoreUnusable as error:
-        raise StartupFailed(f"{error} (store.url)", lasting=True) from error

@@ -1,4 +1,4 @@
-"""The exit statuses of the command, and leaving it with one."""
+"""How the command ends: its statuses, and why a daemon could not start."""
 
 from typing import NoReturn
 
@@ -8,6 +8,18 @@ import typer
 #: sysexits.h), which only an operator can mend.
 FAILED = 1
 UNUSABLE = 78
+
+
+class StartupFailed(Exception):
+    """The daemon cannot start; the text names the cause and the key.
+
+    Attributes:
+        lasting: starting again cannot help before somebody changes something.
+    """
+
+    def __init__(self, reason: str, *, lasting: bool) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
 
 
 def give_up(reason: str, status: int) -> NoReturn:

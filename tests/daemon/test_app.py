@@ -15,8 +15,9 @@ from starlette.testclient import TestClient
 
 from api.access import Role
 from daemon import issuing
-from daemon.app import RegistryDaemon, StartupFailed
+from daemon.app import RegistryDaemon
 from daemon.config import Config
+from daemon.exits import StartupFailed
 from daemon.issuing import Grant
 from daemon.lease_clock import LeaseClock
 from daemon.listener import bind

@@ -9,8 +9,8 @@ from types import ModuleType
 import pytest
 from starlette.testclient import TestClient
 
-from daemon.app import StartupFailed
 from daemon.config import ConfigError
+from daemon.exits import StartupFailed
 from daemon.lock import DaemonLock, LockHeld
 
 pytestmark = pytest.mark.usefixtures("restored_logging")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from daemon.app import RegistryDaemon, StartupFailed
+from daemon.app import RegistryDaemon
 from daemon.config import Config
+from daemon.exits import StartupFailed
 from daemon.listener import bind
 from daemon.lock import DaemonLock
 from daemon.systemd import passed_socket
