@@ -21,6 +21,7 @@ from store import (
     AgentRegistryRepository,
     SqliteAgentRegistryRepository,
     Storage,
+    Swept,
 )
 from store.clock import utcnow
 
@@ -43,12 +44,12 @@ class SlowRepository(SqliteAgentRegistryRepository):
         self.began, self.may_end = threading.Semaphore(0), threading.Event()
         self.sweeps = 0
 
-    def delete_expired(self) -> int:
+    def sweep(self, keep_on: Callable[[], bool] = lambda: True) -> Swept:
         """Begin, and wait."""
         self.sweeps += 1
         self.began.release()
         self.may_end.wait()
-        return super().delete_expired()
+        return super().sweep(keep_on)
 
 
 @pytest.fixture(autouse=True)
