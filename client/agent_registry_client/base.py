@@ -28,7 +28,7 @@ class RegistryClientBase:
                 `http://127.0.0.1:8790`.
             token: Sent as `Authorization: Bearer`; by default `AGENT_REGISTRY_TOKEN`.
             timeout_seconds: How long one registry may take for one call as a whole,
-                once its name is resolved.
+                once its name is resolved; more than 0, and a day at most.
             ssl_context: What to trust with https, and as whom to come; by default
                 what `AGENT_REGISTRY_CA_FILE`, `AGENT_REGISTRY_CERT_FILE` and
                 `AGENT_REGISTRY_KEY_FILE` name, else what the system trusts.
@@ -36,7 +36,7 @@ class RegistryClientBase:
                 and hand on to the handler that was there.
 
         Raises:
-            ValueError: a URL is none, the token cannot be sent, or a file is none.
+            ValueError: a URL, file or timeout is none, or the token cannot be sent.
         """
         self._transport = Transport(
             url, token=token, timeout_seconds=timeout_seconds, ssl_context=ssl_context

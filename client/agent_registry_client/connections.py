@@ -66,14 +66,16 @@ class Server:
         self, url: str, headers: dict[str, str], ssl_context: ssl.SSLContext | None
     ) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        self.host = parts.hostname or ""
+        if parts.scheme not in {"http", "https"} or not _is_host(self.host):
             raise ValueError("a registry's URL looks like http://host:8790")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError(
                 "a registry's URL has no user, password, query or fragment"
             )
+        if " " in url or not url.isprintable():
+            raise ValueError("a registry's URL has no blanks")
         self.url = url.rstrip("/")
-        self.host = parts.hostname
         self.secure = parts.scheme == "https"
         self._port = parts.port or (443 if self.secure else 80)
         self._prefix = parts.path.rstrip("/")
@@ -187,6 +189,8 @@ def _answer(connection: http.client.HTTPConnection, call: Call[Any]) -> Answer:
         if content.tell() + len(chunk) > call.max_answer_bytes:
             raise ValueError("an answer without an end")
         content.write(chunk)
+    if response.length:  # `read` with an amount does not tell of what is missing
+        raise http.client.IncompleteRead(b"", response.length)
     told = {name.lower(): value for name, value in response.getheaders()}
     response.close()
     return Answer(response.status, told, content.getvalue())
@@ -214,6 +218,14 @@ def _response(
 def _close_all(idle: deque[tuple[float, http.client.HTTPConnection]]) -> None:
     while idle:
         idle.pop()[1].close()
+
+
+def _is_host(name: str) -> bool:
+    try:
+        name.encode("idna")  # as it will be for the resolver
+    except UnicodeError:  # a label is empty, or too long
+        return False
+    return bool(name)
 
 
 def _said(error: OSError) -> str:

@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8790"
 
+#: A day. Sockets and threads cannot wait for any number of seconds, and not for NaN.
+MAX_TIMEOUT_SECONDS = 86_400
+
 
 class Transport:
     """Sends calls to the registry, or to the next one when it does not answer."""
@@ -27,6 +30,10 @@ class Transport:
         timeout_seconds: float = 5.0,
         ssl_context: SSLContext | None = None,
     ) -> None:
+        if not 0 < (timeout_seconds or 0) <= MAX_TIMEOUT_SECONDS:  # None neither
+            raise ValueError(
+                f"timeout_seconds is more than 0, at most {MAX_TIMEOUT_SECONDS}"
+            )
         headers = {"User-Agent": f"agent-registry-client/{__version__}"}
         token = (token or os.environ.get("AGENT_REGISTRY_TOKEN", "")).strip()
         if token:

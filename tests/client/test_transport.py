@@ -175,6 +175,12 @@ def test_the_url_comes_from_the_environment(
         "http://host?token=secret",
         "http://host:port",
         "http://a,,http://b",
+        "http://a b",
+        "http://a\tb",
+        "http://a..b",
+        "http://.a",
+        "http://" + "a" * 64,
+        "http://a/ b",
     ],
 )
 def test_a_url_that_is_none_is_refused_at_once(url: str) -> None:
@@ -183,6 +189,36 @@ def test_a_url_that_is_none_is_refused_at_once(url: str) -> None:
         AgentRegistryClient(url)
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://a.", "http://[::1]:1", "http://1.2.3.4/b"])
+def test_a_url_that_is_one_is_taken(url: str) -> None:
+    """A name may end with the root's dot."""
+    assert AgentRegistryClient(url).urls == (url,)
+
+
+@pytest.mark.parametrize("seconds", [None, 0, -1, float("nan"), float("inf")])
+def test_a_timeout_that_is_none_is_refused_at_once(seconds: Any) -> None:
+    """Beats would fail by it, or wait for ever."""
+    with pytest.raises(ValueError, match="timeout_seconds"):
+        AgentRegistryClient(timeout_seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"Content-Length: 99\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\n9\r\nhalf"],
+)
+def test_half_an_answer_is_none(said: bytes) -> None:
+    """Half of the metrics looks like all of them."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        head = b"HTTP/1.1 200 OK\r\n"
+        answering = threading.Thread(target=_answer, args=(listening, head + said))
+        answering.start()
+        port = listening.getsockname()[1]
+
+        with pytest.raises(NotARegistry, match="IncompleteRead"):
+            AgentRegistryClient(f"http://127.0.0.1:{port}").metrics()
+        answering.join()
 
 
 def test_the_token_is_sent_and_never_shown(
@@ -398,7 +434,7 @@ def test_a_connection_that_breaks_while_sending_is_told_without_an_answer() -> N
 
 def _register_at_length(said: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        answering = threading.Thread(target=_answer_unread, args=(listening, said))
+        answering = threading.Thread(target=_answer, args=(listening, said, 100))
         answering.start()
         port = listening.getsockname()[1]
         client = AgentRegistryClient(f"http://127.0.0.1:{port}")
@@ -414,10 +450,10 @@ def _register_at_length(said: bytes) -> None:
             answering.join()
 
 
-def _answer_unread(listening: socket.socket, said: bytes) -> None:
+def _answer(listening: socket.socket, said: bytes, read: int = 65_536) -> None:
     connection, _ = listening.accept()
     with connection:
-        connection.recv(100)
+        connection.recv(read)
         connection.sendall(said)
 
 
