@@ -12,7 +12,7 @@ _SAYS = {
     State.JOINING: (logging.WARNING, "is not known to the registry: registering it"),
     State.REGISTERED: (logging.INFO, "is registered"),
     State.RETRYING: (logging.WARNING, "cannot be kept registered now; retrying"),
-    State.REFUSED: (logging.ERROR, "is refused by the registry; retrying"),
+    State.REFUSED: (logging.ERROR, "is refused by the registry"),
     State.LEFT: (logging.INFO, "is not kept any more"),
 }
 

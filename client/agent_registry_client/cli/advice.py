@@ -8,6 +8,7 @@ import typer
 import typer.core
 
 from agent_registry_client.errors import (
+    AgentNotFound,
     NotAllowed,
     NotARegistry,
     RegistryError,
@@ -67,6 +68,13 @@ def advice(error: RegistryError) -> str:
     return _NEXT.get(code, "`agent-registry health` may tell more.")
 
 
+def _reason(error: RegistryError) -> str:
+    # The registry's own sentence is for agents: it tells them to register again.
+    if isinstance(error, AgentNotFound):
+        return f"no agent is registered under this id [{error.status} {error.code}]"
+    return str(error)
+
+
 def printable(text: object) -> str:
     """Return one line that does nothing to a terminal, whatever an agent says."""
     return "".join(c if c.isprintable() else "\ufffd" for c in str(text))
@@ -94,7 +102,7 @@ class Advising(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except RegistryError as error:
-            complain(error, advice(error))
+            complain(_reason(error), advice(error))
             raise typer.Exit(status_of(error)) from None
         except ValueError as error:  # what the library says of ids, URLs and tokens
             complain(error, f"`{ctx.command_path} --help` shows how.")

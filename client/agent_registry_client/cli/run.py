@@ -172,6 +172,6 @@ def _ready(port: str | None, command: str | None) -> Check | None:
     if not port:
         return None
     host, _, number = port.rpartition(":")
-    if not number.isdecimal():
-        raise typer.BadParameter("--ready-port is [HOST:]PORT")
+    if not (number.isdecimal() and 1 <= int(number) <= 65_535):  # noqa: PLR2004
+        raise typer.BadParameter("--ready-port is [HOST:]PORT, from 1 to 65535")
     return PortAnswers(host.strip("[]") or "localhost", int(number))

@@ -86,11 +86,12 @@ def test_one_agent_is_told_field_by_field(invoke: Invoke, summariser: str) -> No
 
 
 def test_who_is_not_known_is_1(invoke: Invoke) -> None:
-    """With a way to find who is."""
+    """With a way to find who is; that it should register again is said to agents."""
     result = invoke("get", "nobody")
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert "agent-registry list" in result.stderr
+    assert "register it" not in result.stderr
 
 
 def test_an_id_that_is_none_is_wrong_usage(invoke: Invoke) -> None:

@@ -337,6 +337,7 @@ def test_an_agent_that_is_refused_ends_its_program(
 
     assert running.returncode == 1
     assert "port" in errors
+    assert "retrying" not in errors
     assert (tmp_path / "up").exists() == bool(check)
 
 
@@ -364,6 +365,8 @@ def test_a_program_that_cannot_be_run_is_126_or_127(
     [
         ["--ready-port", "1", "--ready-cmd", "true"],
         ["--ready-port", "http"],
+        ["--ready-port", "0"],
+        ["--ready-port", "localhost:70000"],
         ["--metadata", "zone"],
         ["--id", "a b"],
     ],
