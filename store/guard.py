@@ -45,7 +45,7 @@ class Hold(NamedTuple):
     since: datetime
     until: datetime
     level: Level
-    #: How many a sweep may remove once it is over, of the fleet as it began.
+    #: How many a sweep may remove once it is over, at least: of the fleet as it began.
     cap: int
 
     def moved(self, by: timedelta) -> "Hold":
@@ -88,7 +88,10 @@ def verdict(
         return Verdict(0, None)
     if now < hold.until:
         return Verdict(0, hold)
-    return Verdict(min(due, hold.cap), hold if due > hold.cap else None)
+    # Of a fleet that has grown more may go; or a hold that began at night would go
+    # on by day, when more than its cap die between two sweeps.
+    cap = max(hold.cap, rules.cap(total))
+    return Verdict(min(due, cap), hold if due > cap else None)
 
 
 def released(due: int, now: datetime) -> Hold:

@@ -37,7 +37,7 @@ def holds(database: SqliteDatabase, now: datetime, rules: GuardRules) -> bool:
     if hold is None and _few_are_due(database, now, rules):
         return False
     total = _total(database)
-    cap = hold.cap if hold else rules.cap(total)
+    cap = max(hold.cap if hold else 0, rules.cap(total))
     counted = due(database, now, most=cap + 1)
     return guard.verdict(counted, total, now, hold=hold, rules=rules).holds
 

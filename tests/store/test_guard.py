@@ -67,6 +67,13 @@ def test_after_a_hold_they_go_at_the_cap_of_its_beginning() -> None:
     assert last == Verdict(15, None)
 
 
+def test_a_hold_ends_although_the_fleet_has_grown() -> None:
+    """A night's cap of ten, and by day twenty of 3,000 die between two sweeps."""
+    night = held(cap=10)
+
+    assert verdict(32, 3000, after(300), hold=night, rules=RULES) == Verdict(32, None)
+
+
 def test_a_hold_grows_once_to_the_long_one() -> None:
     """When most of the fleet turns out to be concerned; counted from its beginning."""
     grown = verdict(55, 100, after(120), hold=held(), rules=RULES)
