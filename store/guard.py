@@ -3,14 +3,18 @@
 When far more leases run out at once than agents die, the fault is rather in what
 connects them to the registry. So the expired are held: still listed, not removed,
 for five minutes, or for an hour when most of the fleet is among them. Then they go
-at a bounded rate. (Eureka's self-preservation has the idea and no end; the node
-lifecycle controller of Kubernetes has the two levels.)
+at a bounded rate, and who expired since is judged anew. (Eureka's self-preservation
+has the idea and no end; the node lifecycle controller of Kubernetes has the two
+levels.)
 """
 
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
+
+#: Before every instant there is.
+EVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Level(StrEnum):
@@ -43,6 +47,7 @@ class Hold(NamedTuple):
     """A hold that has begun: what is kept of it, through restarts."""
 
     since: datetime
+    #: Its end. Whose lease ran out by then is its own; who falls due later is not.
     until: datetime
     level: Level
     #: How many a sweep may remove once it is over, at least: of the fleet as it began.
@@ -60,15 +65,24 @@ class Verdict(NamedTuple):
     take: int
     #: The hold that goes on after such a sweep; None: nobody is held.
     hold: Hold | None
+    #: When it follows upon a hold whose last go with such a sweep: the end of that one.
+    follows: datetime | None = None
 
-    @property
-    def holds(self) -> bool:
-        """Whether who is due is held, for those who read now."""
-        return self.hold is not None
+    def held_after(self, now: datetime) -> datetime:
+        """Return after which instant a lease must have run out to be held now."""
+        if self.hold is None:
+            return now
+        return self.follows or EVER
 
 
 def verdict(
-    due: int, total: int, now: datetime, *, hold: Hold | None, rules: GuardRules
+    due: int,
+    total: int,
+    now: datetime,
+    *,
+    hold: Hold | None,
+    rules: GuardRules,
+    fresh: int = 0,
 ) -> Verdict:
     """Judge agents that are due; readers and the sweep both act on it.
 
@@ -78,20 +92,34 @@ def verdict(
         now: lease time.
         hold: the one that has begun, if any.
         rules: when to hold.
+        fresh: those of the due whose lease ran out after the hold's end.
     """
     if hold is None:
         return _first(due, total, now, rules)
-    if hold.level is Level.RELEASED:
-        return Verdict(min(due, hold.cap), None)
-    hold = _worsened(hold, due, total, rules)
     if due == 0:
         return Verdict(0, None)
-    if now < hold.until:
-        return Verdict(0, hold)
-    # Of a fleet that has grown more may go; or a hold that began at night would go
-    # on by day, when more than its cap die between two sweeps.
-    cap = max(hold.cap, rules.cap(total))
-    return Verdict(min(due, cap), hold if due > cap else None)
+    own = due - fresh
+    worsened = _worsened(hold, own, total, rules)
+    if now < worsened.until:
+        return Verdict(0, worsened)
+    cap = due if hold.level is Level.RELEASED else over_cap(hold, total, rules)
+    # Its own go before the next hold begins, however many fall due meanwhile. So nobody
+    # is held by two, and who falls due now waits for no more than these and a hold.
+    anew = _first(fresh, total - own, now, rules).hold
+    if anew and own <= cap:
+        return Verdict(own, anew, follows=hold.until)
+    if due <= cap:
+        return Verdict(due, None)
+    return Verdict(min(own, cap), hold)
+
+
+def over_cap(hold: Hold, total: int, rules: GuardRules) -> int:
+    """Return how many may go in one sweep when a hold is over.
+
+    Of a fleet that has grown more may go; or a hold that began at night would go on
+    by day, when more than its cap die between two sweeps.
+    """
+    return max(hold.cap, rules.cap(total))
 
 
 def released(due: int, now: datetime) -> Hold:
@@ -111,7 +139,7 @@ def _first(due: int, total: int, now: datetime, rules: GuardRules) -> Verdict:
 
 def _worsened(hold: Hold, due: int, total: int, rules: GuardRules) -> Hold:
     """Lengthen a hold, once, when most of the fleet turns out to be concerned."""
-    if hold.level is Level.MOST or not _is_most(due, total, rules):
+    if hold.level is not Level.PART or not _is_most(due, total, rules):
         return hold
     until = hold.since + timedelta(seconds=rules.hold_most_seconds)
     return hold._replace(until=until, level=Level.MOST)

@@ -5,7 +5,7 @@ from datetime import datetime
 from peewee import SqliteDatabase
 
 from store import guard
-from store.guard import GuardRules, Hold, Level, Verdict
+from store.guard import EVER, GuardRules, Hold, Level, Verdict
 from store.models import from_micros, to_micros
 from store.queries import EXPIRED, HAS_BEATEN, execute
 
@@ -17,7 +17,8 @@ _KEEP = (
 )
 _DUE = f"""
     SELECT count(*) FROM (
-        SELECT 1 FROM agents WHERE {EXPIRED} AND {HAS_BEATEN} LIMIT :most)
+        SELECT 1 FROM agents
+        WHERE {EXPIRED} AND expires_at > :after AND {HAS_BEATEN} LIMIT :most)
 """  # noqa: S608 - constants only
 _TOTAL = "SELECT count(*) FROM agents"
 
@@ -27,26 +28,50 @@ def judge(database: SqliteDatabase, now: datetime, rules: GuardRules) -> Verdict
     hold = current(database)
     if hold is None and _few_are_due(database, now, rules):
         return guard.verdict(due(database, now), 0, now, hold=None, rules=rules)
-    total = _total(database)
-    return guard.verdict(due(database, now), total, now, hold=hold, rules=rules)
+    return _judge(database, now, hold, _total(database), rules)
 
 
-def holds(database: SqliteDatabase, now: datetime, rules: GuardRules) -> bool:
-    """Tell whether who is due at `now` is held: as `judge` does, counting less."""
+def held_after(database: SqliteDatabase, now: datetime, rules: GuardRules) -> datetime:
+    """Tell who is held at `now`: as `judge` does, counting less."""
     hold = current(database)
     if hold is None and _few_are_due(database, now, rules):
-        return False
+        return now
     total = _total(database)
-    cap = max(hold.cap if hold else 0, rules.cap(total))
-    counted = due(database, now, most=cap + 1)
-    return guard.verdict(counted, total, now, hold=hold, rules=rules).holds
+    cap = guard.over_cap(hold, total, rules) if hold else rules.cap(total)
+    judged = _judge(database, now, hold, total, rules, most=cap + 1)
+    return judged.held_after(now)
 
 
-def due(database: SqliteDatabase, now: datetime, most: int = -1) -> int:
-    """Count the agents whose lease has run out, of those that ever beat."""
-    values = {"now": to_micros(now), "most": most}
+def due(
+    database: SqliteDatabase, now: datetime, *, after: datetime = EVER, most: int = -1
+) -> int:
+    """Count the agents whose lease has run out, of those that ever beat.
+
+    Args:
+        database: where they are.
+        now: by when it has.
+        after: only those whose lease ran out after it.
+        most: count no further; -1: count all.
+    """
+    values = {"now": to_micros(now), "after": to_micros(after), "most": most}
     (counted,) = execute(database, _DUE, values).fetchone()
     return int(counted)
+
+
+def _judge(
+    database: SqliteDatabase,
+    now: datetime,
+    hold: Hold | None,
+    total: int,
+    rules: GuardRules,
+    *,
+    most: int = -1,
+) -> Verdict:
+    """Judge those of a hold, and those who fell due since, counting each so far."""
+    ended = now if hold is None else min(now, hold.until)
+    own = due(database, ended, most=most)
+    fresh = due(database, now, after=ended, most=most)
+    return guard.verdict(own + fresh, total, now, hold=hold, rules=rules, fresh=fresh)
 
 
 def _few_are_due(database: SqliteDatabase, now: datetime, rules: GuardRules) -> bool:

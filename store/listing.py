@@ -80,10 +80,11 @@ Statement = tuple[str, dict[str, Any]]
 
 
 class Judged(NamedTuple):
-    """At which instant agents are judged, and whether the guard holds the expired."""
+    """At which instant agents are judged, and which of the expired the guard holds."""
 
     now: datetime
-    held: bool = False
+    #: Those whose lease ran out after it.
+    held_after: datetime
 
 
 def page(
@@ -119,7 +120,10 @@ def follows(agents: AgentFilter, at: Judged, after: str) -> Statement:
 def _where(agents: AgentFilter, at: Judged, after: str | None) -> Statement:
     """Say which rows match; every value is bound, none becomes part of the SQL."""
     conditions = ["TRUE"]
-    values: dict[str, Any] = {"now": to_micros(at.now), "held": at.held}
+    values: dict[str, Any] = {
+        "now": to_micros(at.now),
+        "held_after": to_micros(at.held_after),
+    }
     if not agents.include_dead:
         conditions.append(LISTED)
     for column, wanted in (

@@ -14,12 +14,12 @@ from store.leases import BEATS_PER_TTL
 from store.models import FIELDS, AgentRecord
 
 #: The rules of `leases` in SQL, each once. Bind: the instant they are judged at, and
-#: whether the guard holds.
+#: after which one a lease must have run out for the guard to hold its agent.
 EXPIRED = "expires_at <= :now"  # `is_expired`
 HAS_BEATEN = "last_heartbeat > registered_at"  # `AgentRecord.has_beaten`
-HELD = f"{EXPIRED} AND :held AND {HAS_BEATEN}"
+HELD = f"{EXPIRED} AND expires_at > :held_after AND {HAS_BEATEN}"
 LATE = f"last_heartbeat + ttl_seconds * 2000000 / {BEATS_PER_TTL} <= :now"  # `late_at`
-LISTED = f"(NOT {EXPIRED} OR :held AND {HAS_BEATEN})"
+LISTED = f"(NOT {EXPIRED} OR expires_at > :held_after AND {HAS_BEATEN})"
 
 #: By `leases.status`, in one row: all, the dead, those of them who are held, the late.
 COUNT_BY_STATUS = f"""

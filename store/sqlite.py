@@ -170,7 +170,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
                 ttl_seconds=found.ttl_seconds,
                 expires_at=found.expires_at,
                 now=now,
-                held=found.has_beaten and self._holds(now),
+                held=found.has_beaten and found.expires_at > self._held_after(now),
             )
             return AgentView(found, judged, now)
 
@@ -186,8 +186,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         def listed(now: datetime) -> list[AgentRecord]:
             which = "TRUE" if include_dead else LISTED
             sql = f"{EVERYONE} WHERE {which} ORDER BY agent_id"
-            values = {"now": to_micros(now), "held": self._holds(now)}
-            return [*map(from_row, execute(self._database.reading, sql, values))]
+            return [*map(from_row, execute(self._database.reading, sql, self._at(now)))]
 
         return self._snapshots.judged(listed)
 
@@ -204,7 +203,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         database = self._database.reading
 
         def page(now: datetime) -> AgentPage:
-            at = listing.Judged(now, self._holds(now))
+            at = listing.Judged(now, self._held_after(now))
             statement = listing.page(agents, at, after, limit)
             objects, count, last = execute(database, *statement).fetchone()
             body = b"[%b]" % (objects or b"")
@@ -220,8 +219,8 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
 
         def count(now: datetime) -> dict[Status, int]:
-            values = {"now": to_micros(now), "held": self._holds(now)}
-            counting = execute(self._database.reading, COUNT_BY_STATUS, values)
+            at = self._at(now)
+            counting = execute(self._database.reading, COUNT_BY_STATUS, at)
             total, dead, held, late = counting.fetchone()
             return {
                 Status.ALIVE: total - dead - late,
@@ -310,11 +309,11 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         database = self._database.writing
         if self.guard is None:
             return 0
-        if guarding.judge(database, now, self.guard).hold is None:
+        judged = guarding.judge(database, now, self.guard)
+        if judged.hold is None:
             return 0
-        due = guarding.due(database, now)
-        guarding.keep(database, released(due, now))
-        return due
+        guarding.keep(database, released(guarding.due(database, now), now))
+        return guarding.due(database, now, after=judged.held_after(now))
 
     @reads
     def listening(self) -> Listening | None:
@@ -375,10 +374,15 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             rows=rows,
         )
 
-    def _holds(self, now: datetime) -> bool:
+    def _at(self, now: datetime) -> dict[str, int]:
+        """Bind what agents are judged by in SQL."""
+        held_after = self._held_after(now)
+        return {"now": to_micros(now), "held_after": to_micros(held_after)}
+
+    def _held_after(self, now: datetime) -> datetime:
         if self.guard is None:
-            return False
-        return guarding.holds(self._database.reading, now, self.guard)
+            return now
+        return guarding.held_after(self._database.reading, now, self.guard)
 
     def _register(
         self, records: Sequence[AgentRecord]

@@ -75,15 +75,23 @@ class Sweep:
     def run(self, guard: GuardRules, keep_on: Callable[[], bool]) -> Swept:
         """Remove whom the guard lets go, as long as `keep_on()`."""
         with self._snapshots.still:
-            before, (take, hold) = self._begin(guard)
+            before, (take, hold, follows) = self._begin(guard)
         removed = self._remove(_DUE_UNBEATEN, keep_on=keep_on)
-        removed += self._remove(_DUE_BEATEN, most=take, told=removed, keep_on=keep_on)
+        # While a hold goes on, or another follows, only its own go: also when some of
+        # them beat meanwhile.
+        until = before.until if before and hold else None
+        removed += self._remove(
+            _DUE_BEATEN, most=take, until=until, told=removed, keep_on=keep_on
+        )
         if not keep_on():
             return Swept(removed, self._count_due(), hold, whole=False)
-        if hold is None:
+        if hold is None or follows:
             self._replace_hold(before, None)
-            return Swept(removed)
-        return Swept(removed, self._count_due(), hold)
+        if follows:
+            # Only now: one that began before its own were gone would hold them again.
+            with self._snapshots.still:
+                _, (_, hold, _) = self._begin(guard)
+        return Swept(removed, self._count_due() if hold else 0, hold)
 
     def _begin(self, rules: GuardRules) -> tuple[Hold | None, Verdict]:
         """Judge, and keep the hold there is.
@@ -94,7 +102,9 @@ class Sweep:
         """
         while True:
             before, found = self._judge(rules)
-            if found.hold in (None, before) or self._replace_hold(before, found.hold):
+            if found.follows or found.hold in (None, before):
+                break
+            if self._replace_hold(before, found.hold):
                 break
         if found.hold is not None and before is None:
             self._database.ledger.hold_began()
@@ -123,15 +133,19 @@ class Sweep:
         self,
         which: str,
         most: float = math.inf,
+        until: datetime | None = None,
         told: int = 0,
         keep_on: Callable[[], bool] = lambda: True,
     ) -> int:
-        """Remove who is dead, in chunks, and at most so many; return how many."""
+        """Remove who is dead, in chunks, and at most so many; return how many.
+
+        With `until`, only whose lease ran out by then.
+        """
         size = ChunkSize()
         removed = 0
         while removed < most:
             at_once = int(min(most - removed, _NOTED_AT_ONCE))
-            noted = self._note_due(which, at_once)
+            noted = self._note_due(which, at_once, until)
             for rows in size.cut(noted):
                 if not keep_on():
                     return removed
@@ -146,9 +160,10 @@ class Sweep:
         return removed
 
     @reads
-    def _note_due(self, which: str, limit: int) -> list[int]:
+    def _note_due(self, which: str, limit: int, until: datetime | None) -> list[int]:
         """Note rows that are dead, in the order they are stored in."""
-        values = {"now": to_micros(self._snapshots.now()), "limit": limit}
+        now = self._snapshots.now()
+        values = {"now": to_micros(min(now, until or now)), "limit": limit}
         (rows,) = execute(self._database.reading, which, values).fetchone()
         return sorted(json.loads(rows))
 

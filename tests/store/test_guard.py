@@ -1,5 +1,6 @@
 """The guard against mass expiry."""
 
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -44,7 +45,6 @@ def test_many_are_held(due: int, level: Level, seconds: float) -> None:
     judged = verdict(due, 100, NOON, hold=None, rules=RULES)
 
     assert judged == Verdict(0, Hold(NOON, after(seconds), level, 15))
-    assert judged.holds
 
 
 @pytest.mark.parametrize("due", [1, 15, 16, 54])
@@ -55,7 +55,7 @@ def test_a_hold_lasts_until_its_end(due: int) -> None:
 
 def test_a_hold_of_nobody_ends() -> None:
     """All came back."""
-    assert not verdict(0, 100, after(10), hold=held(), rules=RULES).holds
+    assert not verdict(0, 100, after(10), hold=held(), rules=RULES).hold
 
 
 def test_after_a_hold_they_go_at_the_cap_of_its_beginning() -> None:
@@ -88,8 +88,68 @@ def test_a_released_hold_lets_all_of_it_go() -> None:
     """And with them it is over: who is due later is judged anew."""
     hold = released(80, after(10))
 
-    assert verdict(80, 100, after(11), hold=hold, rules=RULES) == Verdict(80, None)
-    assert verdict(95, 100, after(11), hold=hold, rules=RULES) == Verdict(80, None)
+    assert verdict(80, 200, after(11), hold=hold, rules=RULES) == Verdict(80, None)
+    few = verdict(98, 200, after(11), hold=hold, rules=RULES, fresh=18)
+    assert few == Verdict(98, None)
+
+
+def test_who_is_cut_off_after_a_release_is_held() -> None:
+    """Those who were released go, all of them, and are dead for readers."""
+    hold = released(100, after(10))
+
+    judged = verdict(100, 200, after(11), hold=hold, rules=RULES, fresh=60)
+
+    anew = Hold(after(11), after(311), Level.PART, 24)
+    assert judged == Verdict(40, anew, follows=after(10))
+    assert judged.held_after(after(11)) == after(10)
+
+
+@pytest.mark.parametrize(
+    ("own", "fresh", "expected"),
+    [
+        (16, 30, Verdict(15, held())),
+        (15, 30, Verdict(15, Hold(after(360), after(660), Level.PART, 13), after(300))),
+        (10, 6, Verdict(10, held())),
+        (10, 5, Verdict(15, None)),
+    ],
+    ids=["many and many", "the last and many", "few and few", "and no more"],
+)
+def test_who_falls_due_after_a_hold_is_judged_anew(
+    own: int, fresh: int, expected: Verdict
+) -> None:
+    """Once its last go, that is: until then all are held, and its own go first."""
+    judged = verdict(
+        own + fresh, 100, after(360), hold=held(), rules=RULES, fresh=fresh
+    )
+
+    assert judged == expected
+
+
+@pytest.mark.parametrize(("least", "most"), [(16, 16), (40, 40), (0, 60)])
+def test_nobody_is_held_by_two_holds(least: int, most: int) -> None:
+    """However many fall silent before each sweep, one waits for three things at most.
+
+    For the last of the hold before, seven sweeps of 15; for an hour; and for those of
+    its own hold who were due earlier, seven sweeps once more.
+    """
+    chance = random.Random(7)  # noqa: S311 - a simulation
+    fleet, sweep = 100, 60
+    silent: list[int] = []
+    hold = None
+    longest = 0
+    for at in range(0, 1000 * sweep, sweep):
+        silent += [at] * min(chance.randint(least, most), fleet - len(silent))
+        ended = hold.until if hold else NOON
+        fresh = len([one for one in silent if after(one) > ended])
+        take, held_by, follows = verdict(
+            len(silent), fleet, after(at), hold=hold, rules=RULES, fresh=fresh
+        )
+        hold = None if follows else held_by
+        assert take <= RULES.cap(fleet)
+        longest = max([longest, *(at - one for one in silent[:take])])
+        silent = silent[take:]
+
+    assert 3600 <= longest <= (7 + 60 + 7) * sweep
 
 
 def test_a_hold_moves_with_lease_time() -> None:

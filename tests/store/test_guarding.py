@@ -19,6 +19,7 @@ from store import (
 from store.clock import utcnow
 from store.connections import SqliteRegistryDatabase
 from store.guard import Hold, Level, Verdict
+from store.leases import Status
 from store.snapshots import Snapshots
 from store.sweep import Sweep
 from store.writer import Lane
@@ -199,3 +200,128 @@ def test_a_hold_that_is_ended_as_a_sweep_judges_stays_ended(
 
     assert held == 100
     assert (swept.removed, swept.hold) == (100, None)
+
+
+def test_who_is_cut_off_after_a_release_is_held(
+    storage: Storage,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """Also those whom a release could have meant, had they not beaten meanwhile.
+
+    A hundred agents are held and released, 60 of them are heard again; then 60 others
+    are cut off. A release of a hundred let these go at once, held by nobody.
+    """
+    repo = storage.agents
+    back, gone, cut = ([f"{name}-{n}" for n in range(60)] for name in "bgc")
+    gone = gone[:40]
+    others = [f"o-{n}" for n in range(140)]
+    everyone = back + gone + cut + others
+    repo.register_all([make_record(each, ttl_seconds=TTL) for each in everyone])
+    frozen.tick(1)
+    repo.renew_all(back + gone)
+    frozen.tick(30)
+    repo.renew_all(cut + others)
+    frozen.tick(30)
+    assert repo.sweep().held == 100
+    assert repo.release_hold() == 100
+    repo.renew_all(back + others)
+    frozen.tick(30)
+
+    before = (
+        repo.count_by_status(),
+        repo.hold(),
+        {a.agent_id for a in repo.list_all()},
+    )
+    seen = {each: view.status for each in everyone if (view := repo.view(each))}
+    swept = repo.sweep()
+
+    counted, hold, listed = before
+    assert hold is not None
+    assert (counted[Status.HELD], counted[Status.DEAD]) == (60, 40)
+    assert {each for each in everyone if seen[each] is Status.HELD} == {*cut}
+    assert listed == {*everyone} - {*gone}
+    assert (swept.removed, swept.held, swept.hold) == (40, 60, hold)
+    frozen.tick(1)
+    assert (repo.count_by_status()[Status.HELD], repo.hold()) == (60, hold)
+    assert repo.release_hold() == 60
+
+
+def test_who_is_cut_off_after_a_hold_is_held_too(
+    storage: Storage,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """While the last of the dead go, 30 of the 40 others cannot be heard for 3 min."""
+    repo = storage.agents
+    dead, cut, others = ([f"{name}-{n}" for n in range(60)] for name in "dco")
+    cut, others = cut[:30], others[:10]
+    everyone = dead + cut + others
+    repo.register_all([make_record(each, ttl_seconds=TTL) for each in everyone])
+    frozen.tick(1)
+    repo.renew_all(everyone)
+    removed = []
+    for at in range(20, 900, 20):
+        frozen.tick(20)
+        repo.renew_all(others if 480 <= at < 660 else cut + others)
+        if at % 60 == 0:
+            removed.append(repo.sweep().removed)
+
+    assert removed == [0] * 5 + [15] * 4 + [0] * 5
+    left = {each.agent_id for each in repo.list_all(include_dead=True)}
+    assert left == {*cut, *others}
+    assert repo.hold() is None
+
+
+def test_a_sweep_that_is_ended_begins_no_other_hold(
+    repo: AgentRegistryRepository,
+    make_record: MakeRecord,
+    frozen: FrozenDateTimeFactory,
+) -> None:
+    """Else those whom it left would be held once more."""
+    later = [f"later-{number:03}" for number in range(500)]
+    repo.register_all([make_record(each, ttl_seconds=TTL) for each in later])
+    frozen.tick(1)
+    repo.renew_all(later)
+    repo.release_hold()
+    frozen.tick(TTL)
+    chunks = count()
+
+    ended = repo.sweep(keep_on=lambda: next(chunks) < 2)
+
+    assert 0 < ended.removed < FLEET
+    left = FLEET - ended.removed
+    assert repo.count_by_status()[Status.DEAD] == left
+    swept = repo.sweep()
+    assert (swept.removed, swept.held) == (left, len(later))
+
+
+def test_a_sweep_takes_nobody_in_the_place_of_one_who_beat(
+    storage: Storage, expire: Expire, make_record: MakeRecord
+) -> None:
+    """Of those who were released some beat as it judges; the others are held on."""
+    database = storage.database
+    assert isinstance(database, SqliteRegistryDatabase)
+    repo = SqliteAgentRegistryRepository(database, guard=GuardRules())
+    later = [f"later-{number:03}" for number in range(100)]
+
+    class HeardMeanwhile(Sweep):
+        def _judge(self, rules: GuardRules) -> tuple[Hold | None, Verdict]:
+            judged = super()._judge(rules)
+            repo.renew_all(BEATEN[:50])
+            return judged
+
+    snapshots = Snapshots(database.reading, utcnow)
+    with freeze_time(NOON) as frozen:
+        expire(repo, frozen)
+        repo.register_all([make_record(each) for each in later])
+        repo.sweep()
+        repo.release_hold()
+        frozen.tick(1)
+        repo.renew_all(later)
+        frozen.tick(60)
+
+        swept = HeardMeanwhile(database, snapshots).run(GuardRules(), lambda: True)
+
+        assert (swept.removed, swept.held) == (50, 100)
+        assert repo.count_by_status()[Status.HELD] == 100

@@ -84,8 +84,10 @@ def test_a_beat_committed_after_the_dead_were_noted_wins(
     repo, database = storage
 
     class Hurried(Sweep):
-        def _note_due(self, which: str, limit: int) -> list[int]:
-            noted = super()._note_due(which, limit)
+        def _note_due(
+            self, which: str, limit: int, until: datetime | None
+        ) -> list[int]:
+            noted = super()._note_due(which, limit, until)
             repo.update_heartbeats(["heard"])
             return noted
 

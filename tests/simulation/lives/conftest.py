@@ -27,9 +27,10 @@ class Row:
         self.spent = self.perhaps = 0.0
         #: Where in this stretch it was heard.
         self.begun = begun
-        #: Since when it is due for certain, and sweeps that could have taken it.
-        self.due_since: float | None = None
+        #: Sweeps since it is due for certain, but for those amid its own hold; and
+        #: since when that one is on, at the latest.
         self.sweeps = 0
+        self.held_since = 0.0
 
 
 class Model:
@@ -37,7 +38,8 @@ class Model:
 
     It knows how long the registry could be heard, twice: at most, so that whoever
     was silent for less than a TTL of it must live; and at least, so that whoever
-    used up every re-arm must be dead, and gone after a hold and a few sweeps.
+    used up every re-arm must be dead, and gone after a hold and a few sweeps before
+    and behind it.
     """
 
     #: What a stop costs at most: lease time runs again a turn or two after it could.
@@ -96,10 +98,11 @@ class Model:
         for row in self.rows.values():
             if not self._is_due(row):
                 continue
-            if row.due_since is None:
-                row.due_since = self.certain
-            row.sweeps += self.certain - row.due_since > self.longest_hold
-            assert row.sweeps <= self.SWEEPS
+            if row.sweeps < self.SWEEPS:  # in them, those of a hold before it went
+                row.held_since = self.certain
+                row.sweeps += 1
+            row.sweeps += self.certain - row.held_since > self.longest_hold
+            assert row.sweeps <= 2 * self.SWEEPS
 
     def shown(self, agent_id: str, status: str) -> None:
         """Judge what a reader is told."""

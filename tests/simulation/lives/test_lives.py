@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime
 from itertools import count
 from typing import Any
 
@@ -148,19 +149,22 @@ class World:
         return None
 
     def sweep_as_seen(self) -> None:
-        """Sweep: the dead go, and of the held the oldest once the hold is over."""
-        seen, hold = self.look(), self.registry.repo.hold()
-        over = hold is not None and self.registry.repo.lease_now() >= hold.until
+        """Sweep: the dead go, and of a hold that is over the oldest of its own."""
+        repo = self.registry.repo
+        seen, hold = self.look(), repo.hold()
+        over = hold is not None and repo.lease_now() >= hold.until
         dead = {key for key, one in seen.items() if one["status"] == "dead"}
         held = [key for key, one in seen.items() if one["status"] == "held"]
         held.sort(key=lambda key: seen[key]["expires_at"])
         try:
-            swept = self.registry.repo.sweep()
+            swept = repo.sweep()
         except StoreUnavailable:
             return self.weather.refused()
         gone = seen.keys() - self.look().keys()
         taken = sorted(seen[key]["expires_at"] for key in gone - dead)
-        allowed = held[: hold.cap] if over else []
+        due = {key: datetime.fromisoformat(seen[key]["expires_at"]) for key in held}
+        own = [key for key in held if over and due[key] <= hold.until]
+        allowed = own[: max(hold.cap, repo.guard.cap(len(seen)))] if over else []
         assert gone >= dead
         assert taken == [seen[key]["expires_at"] for key in allowed]
         assert gone - dead <= set(held)
