@@ -301,9 +301,9 @@ class AgentRegistryRepository(abc.ABC):
     ) -> None:
         """State lease time that stood still at `stopped_at` as `to`, in one change.
 
-        A hold moves along. When `to` is earlier, after a step of the wall clock,
-        who was dead stays dead. `moved` lets lease time follow; no sweep judges
-        between the two.
+        A hold moves along until it is over. When `to` is earlier, after a step of the
+        wall clock, who was dead stays dead. `moved` lets lease time follow; no sweep
+        judges between the two.
         """
 
     @abc.abstractmethod

@@ -53,8 +53,14 @@ class Hold(NamedTuple):
     #: How many a sweep may remove once it is over, at least: of the fleet as it began.
     cap: int
 
-    def moved(self, by: timedelta) -> "Hold":
-        """Return the hold as it is when lease time stood still for `by`."""
+    def moved(self, stopped_at: datetime, to: datetime) -> "Hold":
+        """Return the hold as it is when lease time stood still, and goes on as `to`.
+
+        One that is over stays behind, as the deadlines of its own do.
+        """
+        if self.until <= stopped_at:
+            return self._replace(since=min(self.since, to), until=min(self.until, to))
+        by = to - stopped_at
         return self._replace(since=self.since + by, until=self.until + by)
 
 

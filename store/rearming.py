@@ -98,15 +98,15 @@ def keep(database: SqliteDatabase, known: Listening) -> None:
 def move(database: SqliteDatabase, stopped_at: datetime, to: datetime) -> None:
     """State lease time that stood still at `stopped_at` as `to`.
 
-    A hold moves along. When `to` is earlier, after a step of the wall clock, who
-    was dead stays dead: their deadlines move back with it.
+    A hold moves along until it is over. When `to` is earlier, after a step of the
+    wall clock, who was dead stays dead: their deadlines move back with it.
     """
     if to < stopped_at:
         values = {"now": to_micros(to), "stopped": to_micros(stopped_at)}
         execute(database, _BURY, values)
     hold = guarding.current(database)
     if hold is not None:
-        guarding.keep(database, hold.moved(to - stopped_at))
+        guarding.keep(database, hold.moved(stopped_at, to))
     keep(database, Listening(to, to))
 
 

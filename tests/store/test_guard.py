@@ -154,6 +154,17 @@ def test_nobody_is_held_by_two_holds(least: int, most: int) -> None:
 
 def test_a_hold_moves_with_lease_time() -> None:
     """While nobody can be heard, its end comes no nearer."""
-    moved = held().moved(timedelta(hours=-1))
+    back, on = (held().moved(after(299), after(299 + by)) for by in (-3600, 100))
 
-    assert (moved.since, moved.until) == (after(-3600), after(-3300))
+    assert (back.since, back.until) == (after(-3600), after(-3300))
+    assert (on.since, on.until) == (after(100), after(400))
+
+
+def test_a_hold_that_is_over_stays_with_its_own() -> None:
+    """Deadlines in the past stay too, unless the clock was set back behind them."""
+    hold = held()
+
+    assert hold.moved(after(300), after(1000)) == hold
+    assert hold.moved(after(400), after(350)) == hold
+    assert hold.moved(after(400), after(100)).until == after(100)
+    assert hold.moved(after(400), after(-50))[:2] == (after(-50), after(-50))

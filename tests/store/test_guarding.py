@@ -139,6 +139,40 @@ def test_no_sweep_sees_a_hold_on_its_way_through_time(
     assert removed == [0]
 
 
+def test_a_clock_set_back_gives_a_hold_that_is_over_no_second_one(
+    repo: AgentRegistryRepository,
+    frozen: FrozenDateTimeFactory,
+    lease_time: Standing,
+) -> None:
+    """Its own have the instant of the step as their deadline then."""
+    frozen.tick(400)
+    stood_at = utcnow()
+    lease_time.at = stood_at - HOUR
+
+    repo.move_lease_time(stood_at, stood_at - HOUR)
+
+    assert repo.sweep().removed == CAP
+
+
+def test_who_was_cut_off_before_a_gap_is_held_behind_it(
+    repo: AgentRegistryRepository,
+    frozen: FrozenDateTimeFactory,
+    lease_time: Standing,
+) -> None:
+    """A release means nobody who fell due after it, however long nobody is heard."""
+    later = [f"agent-{number:04}" for number in range(500)]
+    repo.renew_all(later)
+    repo.release_hold()
+    frozen.tick(TTL)
+    stood_at = utcnow()
+    lease_time.at = stood_at + HOUR
+
+    repo.move_lease_time(stood_at, stood_at + HOUR)
+
+    swept = repo.sweep()
+    assert (swept.removed, swept.held) == (FLEET - len(later), len(later))
+
+
 @pytest.fixture
 def expire(make_record: Callable[..., AgentRecord]) -> Expire:
     """Return a function that lets a fleet which beat expire at once."""
