@@ -7,12 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from store import RegistryDatabase, StoreError
-from store.clock import utcnow
+from store.clock import FILE_STAMP, utcnow
 
 log = logging.getLogger(__name__)
 
 _PREFIX, _SUFFIX = "agent-registry-", ".db"
-_STAMP = "%Y%m%dT%H%M%S.%fZ"
 
 
 class BackupJob:
@@ -44,7 +43,7 @@ class BackupJob:
 
     def run(self) -> None:
         """Take a backup. A failure is logged; the next run tries again."""
-        target = self._directory / f"{_PREFIX}{utcnow():{_STAMP}}{_SUFFIX}"
+        target = self._directory / f"{_PREFIX}{utcnow():{FILE_STAMP}}{_SUFFIX}"
         try:
             self._clear()
             manifest = self._database.backup(target, lambda: not self._over.is_set())
@@ -92,5 +91,5 @@ def _taken_at(path: Path) -> datetime:
     """Return when a backup was taken, by its name; of another's name, long ago."""
     stamp = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
     with suppress(ValueError):
-        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+        return datetime.strptime(stamp, FILE_STAMP).replace(tzinfo=UTC)
     return datetime.fromtimestamp(0, UTC)

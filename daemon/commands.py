@@ -5,6 +5,7 @@ from pathlib import Path
 from daemon.config import Config
 from daemon.lock import DaemonLock, LockHeld
 from store import RegistryDatabase, StoreUnusable, create_storage_backend
+from store.clock import to_the_second
 
 
 def back_up(config: Config, file: Path) -> str:
@@ -17,7 +18,7 @@ def back_up(config: Config, file: Path) -> str:
     manifest = database.backup(file)
     return (
         f"{manifest.agents} agents of {database.location} are in {file}, "
-        f"as of {manifest.taken_at:%Y-%m-%dT%H:%M:%SZ}"
+        f"as of {to_the_second(manifest.taken_at)}"
     )
 
 
@@ -42,7 +43,7 @@ def restore(config: Config, file: Path) -> str:
     aside = restored.put_aside
     return (
         f"{restored.manifest.agents} agents of {file}, "
-        f"as of {restored.manifest.taken_at:%Y-%m-%dT%H:%M:%SZ}, "
+        f"as of {to_the_second(restored.manifest.taken_at)}, "
         f"are in {database.location}; "
         + (f"what was there is in {aside}" if aside else "nothing was there")
     )

@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple
 from api.access import Role
 from daemon.credentials import Document, TokenEntry, parse
 from daemon.secret_files import SecretUnusable, open_secret
+from store.clock import to_the_second
 
 #: By this, scanners recognise a token that was left somewhere.
 _PREFIX = "areg_"
@@ -141,8 +142,8 @@ def _render(entry: TokenEntry) -> str:
         f'principal = "{entry.principal}"',
         f"roles = {json.dumps(entry.roles)}",
         f"agents = {json.dumps(entry.agents)}" if entry.agents else None,
-        f"created_at = {entry.created_at:%Y-%m-%dT%H:%M:%SZ}",
-        entry.expires_at and f"expires_at = {entry.expires_at:%Y-%m-%dT%H:%M:%SZ}",
+        f"created_at = {to_the_second(entry.created_at)}",
+        entry.expires_at and f"expires_at = {to_the_second(entry.expires_at)}",
     ]
     return "".join(f"{line}\n" for line in lines if line)
 

@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from store.clock import utcnow
+from store.clock import to_the_second, utcnow
 
 
 class LockHeld(Exception):
@@ -51,7 +51,7 @@ class DaemonLock:
         if self._descriptor is None:
             return
         me = f"agent-registryd, pid {os.getpid()} on {socket.gethostname()}"
-        signature = f"{me}, since {utcnow():%Y-%m-%dT%H:%M:%SZ}\n".encode()
+        signature = f"{me}, since {to_the_second(utcnow())}\n".encode()
         with suppress(OSError):  # the lock is what counts, also on a full disk
             os.pwrite(self._descriptor, signature, 0)
             os.truncate(self._descriptor, len(signature))

@@ -20,7 +20,7 @@ from daemon.credentials import TokenEntry, is_expired, sentences
 from daemon.exits import FAILED, UNUSABLE, give_up
 from daemon.issuing import Grant, UnknownToken
 from daemon.secret_files import SecretUnusable
-from store.clock import utcnow
+from store.clock import to_the_second, utcnow
 
 tokens = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -161,13 +161,13 @@ def _configured(config: Path | None) -> Path:
 def _row(entry: TokenEntry) -> tuple[str, ...]:
     expires = "never"
     if entry.expires_at is not None:
-        expires = f"{entry.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+        expires = to_the_second(entry.expires_at)
         expires += " (expired)" if is_expired(entry, utcnow()) else ""
     return (
         entry.id,
         entry.principal,
         ",".join(entry.roles),
         ",".join(entry.agents) or "-",
-        f"{entry.created_at:%Y-%m-%dT%H:%M:%SZ}",
+        to_the_second(entry.created_at),
         expires,
     )

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from store import failpoints, schema, soundness
-from store.clock import utcnow
+from store.clock import FILE_STAMP, utcnow
 from store.database import Manifest, Restored
 from store.errors import StoreUnavailable, StoreUnusable
 from store.models import from_micros, to_micros
@@ -185,7 +185,7 @@ def _place_aside(database: Path, *, cut_short: bool) -> Path:
             place = Path(str(log).removesuffix(suffix))
             if not place.exists():
                 return place
-    return Path(f"{database}.before-{utcnow():%Y%m%dT%H%M%S.%fZ}")
+    return Path(f"{database}.before-{utcnow():{FILE_STAMP}}")
 
 
 def _put_aside(database: Path, place: Path) -> Path | None:

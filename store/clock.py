@@ -8,6 +8,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
+#: An instant in UTC as a part of a file's name: sorts as text.
+FILE_STAMP = "%Y%m%dT%H%M%S.%fZ"
+
 #: Returns the present instant, aware and in UTC.
 Clock = Callable[[], datetime]
 
@@ -17,6 +20,11 @@ def utcnow() -> datetime:
     # Called in the body, never captured: an alias taken at import stays real
     # under freezegun.
     return datetime.now(UTC)  # noqa: TID251 - this is the door
+
+
+def to_the_second(instant: datetime) -> str:
+    """Return an instant in UTC for people to read, as RFC 3339."""
+    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
 
 
 class LeaseTime(Protocol):
