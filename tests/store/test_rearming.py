@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 from freezegun.api import FrozenDateTimeFactory
@@ -46,30 +47,36 @@ def always() -> bool:
     return True
 
 
-@pytest.mark.parametrize("left", [1, 39.999999, 40, 40.000001, 59, 600])
-@pytest.mark.parametrize("rearms", [0, 0.7, 1, 1.95, 3, 3.3, 4])
 @pytest.mark.parametrize("stood", [-HOUR, timedelta(0), 10 * SECOND, HOUR])
 def test_the_database_rearms_by_the_rule(
     storage: Storage,
     make_record: MakeRecord,
     frozen: FrozenDateTimeFactory,
-    left: float,
-    rearms: float,
     stood: timedelta,
 ) -> None:
     """Whatever is left of a lease, however often, either way."""
     repo = storage.agents
-    expires_at = NOON + left * SECOND
-    repo.add(make_record(ttl_seconds=TTL, expires_at=expires_at, rearms=rearms))
+    lefts = [NOON + left * SECOND for left in (1, 39.999999, 40, 40.000001, 59, 600)]
+    before = {
+        f"agent-{number}": Rearmed(*lease)
+        for number, lease in enumerate(product(lefts, (0, 0.7, 1, 1.95, 3, 3.3, 4)))
+    }
+    for agent_id, lease in before.items():
+        repo.add(make_record(agent_id, ttl_seconds=TTL, **lease._asdict()))
     frozen.move_to(NOON + stood)
 
-    assert repo.rearm(NOON, always) == 1
+    assert repo.rearm(NOON, always) == len(before)
 
-    found = repo.get("summariser-1")
-    assert found is not None
-    assert Rearmed(found.expires_at, found.rearms) == rearmed(
-        expires_at, TTL, rearms, stopped_at=NOON, now=NOON + stood
-    )
+    found = {
+        agent.agent_id: Rearmed(agent.expires_at, agent.rearms)
+        for agent in repo.list_all(include_dead=True)
+    }
+    assert found == {
+        agent_id: rearmed(
+            lease.expires_at, TTL, lease.rearms, stopped_at=NOON, now=NOON + stood
+        )
+        for agent_id, lease in before.items()
+    }
 
 
 @pytest.mark.parametrize("left", [1, 45, 60])
