@@ -1,9 +1,10 @@
 """What every test may ask for."""
 
+import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,20 @@ from store import (
     Storage,
     create_storage_backend,
 )
+
+#: A token as it is issued: nobody but who asked for it may ever see it.
+TOKEN = re.compile(r"areg_[A-Za-z0-9_-]{43}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[
+    None, pytest.TestReport, pytest.TestReport
+]:
+    """Fail whatever test a token was printed or logged in, wherever that came from."""
+    report = yield
+    if any(TOKEN.search(said) for _, said in report.sections):
+        report.outcome, report.longrepr = "failed", "a token stands in what was said"
+    return report
 
 
 @pytest.fixture

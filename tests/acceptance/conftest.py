@@ -30,6 +30,7 @@ START_SECONDS = 30
 #: Whatever a daemon lived through, at the end it answers so soon.
 ANSWER_SECONDS = 1.0
 
+_TOKEN = re.compile(r"areg_[A-Za-z0-9_-]{43}")
 _READY = re.compile(r"Ready on https?://([\d.]+):(\d+), pid (\d+)")
 
 
@@ -113,6 +114,7 @@ class Daemon:
             assert min(self._answers_within() for _ in range(3)) < ANSWER_SECONDS
             self.stop()
         assert "Traceback" not in self.log()
+        assert not _TOKEN.search(self.log())
         database = sqlite3.connect(self.database)
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         database.close()
