@@ -120,21 +120,19 @@ class Caller:
         """Whether the caller may see what the registry knows."""
         return not self.principal.roles.isdisjoint(_READ | {Role.ADMIN})
 
-    def require(self, agent_ids: Sequence[str]) -> None:
+    def require(self, agent_ids: Sequence[str], *, tell_places: bool = False) -> None:
         """Return if the caller may touch all of these agents, as far as ids tell.
+
+        Args:
+            agent_ids: of whom.
+            tell_places: whether the problem tells the places of those who are refused.
 
         Raises:
             ProblemError: 403; whether the agents exist is not told.
         """
         self.agent_ids = agent_ids
         if self.owner and not self.principal.covers(agent_ids):
-            raise forbidden()
-
-    def require_each(self, agent_ids: Sequence[str]) -> None:
-        """Do as `require`; the problem tells the places of those who are refused."""
-        self.agent_ids = agent_ids
-        if self.owner and (refused := self.principal.beyond(agent_ids)):
-            raise forbidden(refused)
+            raise forbidden(self.principal.beyond(agent_ids) if tell_places else ())
 
 
 class Credentials(Protocol):
