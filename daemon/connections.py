@@ -63,6 +63,23 @@ class Connection(Protocol):
         """Close at once, whatever is on its way."""
 
 
+class _Bytes:
+    """What each connection holds, by who began to first; and all of it."""
+
+    def __init__(self) -> None:
+        self.of: dict[Connection, int] = {}
+        self.in_all = 0
+
+    def add(self, connection: Connection, size: int) -> None:
+        """Count so many more."""
+        self.of[connection] = self.of.get(connection, 0) + size
+        self.in_all += size
+
+    def drop(self, connection: Connection) -> None:
+        """Count none of a connection any more."""
+        self.in_all -= self.of.pop(connection, 0)
+
+
 class Connections:
     """Knows every connection, closes who is late, and makes room for who comes.
 
@@ -93,12 +110,10 @@ class Connections:
         self._resting: dict[Connection, float] = {}
         self._unread: dict[Connection, float] = {}
         self._unfinished_of: dict[str, dict[Connection, None]] = {}
-        #: Bytes of each request that is not whole, by who began to send it first.
-        self._held: dict[Connection, int] = {}
-        self._held_bytes = 0
-        #: Bytes that wait to be read, by who has not read for longest.
-        self._unread_of: dict[Connection, int] = {}
-        self._unread_bytes = 0
+        #: Of requests that are not whole.
+        self._held = _Bytes()
+        #: Of answers that wait to be read.
+        self._left = _Bytes()
         self._untold: Counter[tuple[ClosingCause, str]] = Counter()
         self._tell_at = 0.0
 
@@ -129,10 +144,9 @@ class Connections:
 
         Above what may be held in all, who has held some for longest makes room.
         """
-        self._held[connection] = self._held.get(connection, 0) + size
-        self._held_bytes += size
-        if self._held_bytes > _MOST_HELD_BYTES:
-            self._make_room(self._held)
+        self._held.add(connection, size)
+        if self._held.in_all > _MOST_HELD_BYTES:
+            self._make_room(self._held.of)
 
     def received(self, connection: Connection) -> None:
         """Expect nothing: a request is whole, and is being answered."""
@@ -152,20 +166,19 @@ class Connections:
         if connection in self._unread:
             return
         self._unread[connection] = self._now() + self.limits.response_seconds
-        self._unread_of[connection] = size
-        self._unread_bytes += size
-        if self._unread_bytes > _MOST_UNREAD_BYTES:
-            self._make_room(self._unread)
+        self._left.add(connection, size)
+        if self._left.in_all > _MOST_UNREAD_BYTES:
+            self._make_room(self._left.of)
 
     def flowing(self, connection: Connection) -> None:
         """Take note that the answer was read."""
-        if self._unread.pop(connection, None) is not None:
-            self._unread_bytes -= self._unread_of.pop(connection)
+        self._unread.pop(connection, None)
+        self._left.drop(connection)
 
     def forget(self, connection: Connection) -> None:
         """Expect nothing any more."""
         self._resting.pop(connection, None)
-        self._held_bytes -= self._held.pop(connection, 0)
+        self._held.drop(connection)
         if self._unfinished.pop(connection, None) is not None:
             of_peer = self._unfinished_of[connection.peer]
             del of_peer[connection]
