@@ -23,23 +23,34 @@ _DUE = f"""
 _TOTAL = "SELECT count(*) FROM agents"
 
 
-def judge(database: SqliteDatabase, now: datetime, rules: GuardRules) -> Verdict:
-    """Judge who is due at `now`."""
+def judge(
+    database: SqliteDatabase, now: datetime, rules: GuardRules, *, briefly: bool = False
+) -> Verdict:
+    """Judge who is due at `now`.
+
+    Args:
+        database: where they are.
+        now: lease time.
+        rules: when to hold.
+        briefly: count no further than it takes to tell who is held.
+    """
     hold = current(database)
-    if hold is None and _few_are_due(database, now, rules):
-        return guard.verdict(due(database, now), 0, now, hold=None, rules=rules)
-    return _judge(database, now, hold, _total(database), rules)
+    # What is true nearly always; then the size of the fleet does not matter.
+    few = due(database, now, most=rules.min_agents + 1)
+    if hold is None and few <= rules.min_agents:
+        return guard.verdict(few, 0, now, hold=None, rules=rules)
+    total = _total(database)
+    cap = guard.over_cap(hold, total, rules) if hold else rules.cap(total)
+    most = cap + 1 if briefly else -1
+    ended = now if hold is None else min(now, hold.until)
+    own = due(database, ended, most=most)
+    fresh = due(database, now, after=ended, most=most)
+    return guard.verdict(own + fresh, total, now, hold=hold, rules=rules, fresh=fresh)
 
 
 def held_after(database: SqliteDatabase, now: datetime, rules: GuardRules) -> datetime:
-    """Tell who is held at `now`: as `judge` does, counting less."""
-    hold = current(database)
-    if hold is None and _few_are_due(database, now, rules):
-        return now
-    total = _total(database)
-    cap = guard.over_cap(hold, total, rules) if hold else rules.cap(total)
-    judged = _judge(database, now, hold, total, rules, most=cap + 1)
-    return judged.held_after(now)
+    """Tell who is held at `now`: whose lease ran out after this instant."""
+    return judge(database, now, rules, briefly=True).held_after(now)
 
 
 def due(
@@ -56,27 +67,6 @@ def due(
     values = {"now": to_micros(now), "after": to_micros(after), "most": most}
     (counted,) = execute(database, _DUE, values).fetchone()
     return int(counted)
-
-
-def _judge(
-    database: SqliteDatabase,
-    now: datetime,
-    hold: Hold | None,
-    total: int,
-    rules: GuardRules,
-    *,
-    most: int = -1,
-) -> Verdict:
-    """Judge those of a hold, and those who fell due since, counting each so far."""
-    ended = now if hold is None else min(now, hold.until)
-    own = due(database, ended, most=most)
-    fresh = due(database, now, after=ended, most=most)
-    return guard.verdict(own + fresh, total, now, hold=hold, rules=rules, fresh=fresh)
-
-
-def _few_are_due(database: SqliteDatabase, now: datetime, rules: GuardRules) -> bool:
-    """Tell what is true nearly always; then the size of the fleet does not matter."""
-    return due(database, now, most=rules.min_agents + 1) <= rules.min_agents
 
 
 def _total(database: SqliteDatabase) -> int:

@@ -86,6 +86,10 @@ class Judged(NamedTuple):
     #: Those whose lease ran out after it.
     held_after: datetime
 
+    def bound(self) -> dict[str, int]:
+        """Return the values that the rules in `queries` bind."""
+        return {"now": to_micros(self.now), "held_after": to_micros(self.held_after)}
+
 
 def page(
     agents: AgentFilter, at: Judged, after: str | None, limit: int | None
@@ -120,10 +124,7 @@ def follows(agents: AgentFilter, at: Judged, after: str) -> Statement:
 def _where(agents: AgentFilter, at: Judged, after: str | None) -> Statement:
     """Say which rows match; every value is bound, none becomes part of the SQL."""
     conditions = ["TRUE"]
-    values: dict[str, Any] = {
-        "now": to_micros(at.now),
-        "held_after": to_micros(at.held_after),
-    }
+    values: dict[str, Any] = at.bound()
     if not agents.include_dead:
         conditions.append(LISTED)
     for column, wanted in (

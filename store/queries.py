@@ -19,7 +19,7 @@ EXPIRED = "expires_at <= :now"  # `is_expired`
 HAS_BEATEN = "last_heartbeat > registered_at"  # `AgentRecord.has_beaten`
 HELD = f"{EXPIRED} AND expires_at > :held_after AND {HAS_BEATEN}"
 LATE = f"last_heartbeat + ttl_seconds * 2000000 / {BEATS_PER_TTL} <= :now"  # `late_at`
-LISTED = f"(NOT {EXPIRED} OR expires_at > :held_after AND {HAS_BEATEN})"
+LISTED = f"(NOT {EXPIRED} OR {HELD})"
 
 #: By `leases.status`, in one row: all, the dead, those of them who are held, the late.
 COUNT_BY_STATUS = f"""

@@ -186,7 +186,8 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         def listed(now: datetime) -> list[AgentRecord]:
             which = "TRUE" if include_dead else LISTED
             sql = f"{EVERYONE} WHERE {which} ORDER BY agent_id"
-            return [*map(from_row, execute(self._database.reading, sql, self._at(now)))]
+            values = self._judging(now).bound()
+            return [*map(from_row, execute(self._database.reading, sql, values))]
 
         return self._snapshots.judged(listed)
 
@@ -203,7 +204,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         database = self._database.reading
 
         def page(now: datetime) -> AgentPage:
-            at = listing.Judged(now, self._held_after(now))
+            at = self._judging(now)
             statement = listing.page(agents, at, after, limit)
             objects, count, last = execute(database, *statement).fetchone()
             body = b"[%b]" % (objects or b"")
@@ -219,8 +220,8 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
 
         def count(now: datetime) -> dict[Status, int]:
-            at = self._at(now)
-            counting = execute(self._database.reading, COUNT_BY_STATUS, at)
+            values = self._judging(now).bound()
+            counting = execute(self._database.reading, COUNT_BY_STATUS, values)
             total, dead, held, late = counting.fetchone()
             return {
                 Status.ALIVE: total - dead - late,
@@ -374,10 +375,8 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             rows=rows,
         )
 
-    def _at(self, now: datetime) -> dict[str, int]:
-        """Bind what agents are judged by in SQL."""
-        held_after = self._held_after(now)
-        return {"now": to_micros(now), "held_after": to_micros(held_after)}
+    def _judging(self, now: datetime) -> listing.Judged:
+        return listing.Judged(now, self._held_after(now))
 
     def _held_after(self, now: datetime) -> datetime:
         if self.guard is None:

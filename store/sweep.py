@@ -85,7 +85,7 @@ class Sweep:
         )
         if not keep_on():
             return Swept(removed, self._count_due(), hold, whole=False)
-        if hold is None or follows:
+        if before and (hold is None or follows):
             self._replace_hold(before, None)
         if follows:
             # Only now: one that began before its own were gone would hold them again.
