@@ -1,6 +1,7 @@
 """How many agents there may be."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -80,14 +81,21 @@ def test_there_are_so_many_agents_in_all(
     assert repo.register(make_record("b", owner="x")).outcome == "unchanged"
 
 
-def test_a_full_registry_is_counted_anew_once_a_second(
+@pytest.fixture
+def make_admissions(
     storage: Storage, make_record: MakeRecord
+) -> Callable[..., Admissions]:
+    """Return what admits to a store of one agent."""
+    storage.agents.add(make_record("a"))
+    return partial(Admissions, storage.database.writing)  # type: ignore[attr-defined] # SQLite's own
+
+
+def test_a_full_registry_is_counted_anew_once_a_second(
+    make_admissions: Callable[..., Admissions],
 ) -> None:
     """Who went is noticed within that, at the cost of one count."""
     now = 0.0
-    storage.agents.add(make_record("a"))
-    database = storage.database.writing  # type: ignore[attr-defined] # SQLite's own
-    admissions = Admissions(database, Quota(in_all=2), lambda: now)
+    admissions = make_admissions(Quota(in_all=2), lambda: now)
 
     admissions.begin()
     admissions.admit("")  # counts one, and admits a second
@@ -100,13 +108,11 @@ def test_a_full_registry_is_counted_anew_once_a_second(
 
 
 def test_a_count_amid_a_batch_knows_whom_the_batch_admitted(
-    storage: Storage, make_record: MakeRecord
+    make_admissions: Callable[..., Admissions],
 ) -> None:
     """They are stored at its end only."""
     now = 0.0
-    storage.agents.add(make_record("a"))
-    database = storage.database.writing  # type: ignore[attr-defined] # SQLite's own
-    admissions = Admissions(database, Quota(in_all=3), lambda: now)
+    admissions = make_admissions(Quota(in_all=3), lambda: now)
     admissions.begin()
     for _ in range(2):
         admissions.admit("")
