@@ -41,15 +41,15 @@ _DUE_UNBEATEN = _NOTE_DUE.format(who=f"{EXPIRED} AND NOT {HAS_BEATEN}")
 _DELETE_DUE = f"""
     DELETE FROM agents
     WHERE rowid IN (SELECT value FROM json_each(:rows)) AND {EXPIRED}
-    RETURNING agent_id, last_heartbeat, ttl_seconds
 """  # noqa: S608 - constants only
+_DELETE_DUE_TELLING = f"{_DELETE_DUE} RETURNING agent_id, last_heartbeat, ttl_seconds"
 
 
 class Chunk(NamedTuple):
     """What one statement of a sweep removed."""
 
     removed: int
-    #: The first of them: id, last heartbeat in epoch microseconds, TTL in seconds.
+    #: Those to tell of: id, last heartbeat in epoch microseconds, TTL in seconds.
     expired: list[tuple[str, int, int]]
     #: The instant it was judged by.
     now: datetime
@@ -149,9 +149,10 @@ class Sweep:
             for rows in size.cut(noted):
                 if not keep_on():
                     return removed
-                chunk = self._delete_due(rows)
+                untold = max(0, _TOLD - told - removed)
+                chunk = self._delete_due(rows, tell=untold > 0)
                 size.learn(len(rows), chunk.seconds)
-                _tell(chunk, most=_TOLD - told - removed)
+                _tell(chunk, most=untold)
                 removed += chunk.removed
                 self._database.ledger.expired(chunk.removed)
                 failpoints.reach("mid_sweep")
@@ -172,22 +173,24 @@ class Sweep:
         return guarding.due(self._database.reading, self._snapshots.now())
 
     @writes(Lane.SWEEP)
-    def _delete_due(self, rows: list[int]) -> Chunk:
+    def _delete_due(self, rows: list[int], *, tell: bool) -> Chunk:
         # Judged in each chunk: lease time may have jumped since the rows were noted.
         now = self._snapshots.now()
         database = self._database.writing
         started = time.perf_counter()
         values = {"rows": json.dumps(rows), "now": to_micros(now)}
-        deleting = execute(database, _DELETE_DUE, values)
-        expired = deleting.fetchmany(_TOLD)
-        deleting.close()
-        (removed,) = execute(database, "SELECT changes()").fetchone()
+        if tell:
+            expired = execute(database, _DELETE_DUE_TELLING, values).fetchall()
+            removed = len(expired)
+        else:  # to return what nobody reads takes 7 % of a sweep
+            expired = []
+            removed = execute(database, _DELETE_DUE, values).rowcount
         return Chunk(removed, expired, now, time.perf_counter() - started)
 
 
 def _tell(chunk: Chunk, *, most: int) -> None:
     """Log of each agent why it was removed, but of `most` of them only."""
-    for agent_id, last_heartbeat, ttl_seconds in chunk.expired[: max(0, most)]:
+    for agent_id, last_heartbeat, ttl_seconds in chunk.expired[:most]:
         log.info(
             "Agent %s expired: silent for %.1f s, its TTL is %d s",
             agent_id,

@@ -107,11 +107,11 @@ def test_a_sweep_that_is_cut_is_taken_up_by_the_next(
     class Cut(Sweep):
         chunks = 0
 
-        def _delete_due(self, rows: list[int]) -> Chunk:
+        def _delete_due(self, rows: list[int], *, tell: bool) -> Chunk:
             self.chunks += 1
             if self.chunks == 3:
                 raise StoreUnavailable("the disk is full")
-            return super()._delete_due(rows)
+            return super()._delete_due(rows, tell=tell)
 
     add_all(repo, [make_record(f"agent-{n}") for n in range(1100)])
     frozen.tick(60)
