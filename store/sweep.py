@@ -24,10 +24,12 @@ log = logging.getLogger(__name__)
 #: Expiries told one by one in a sweep; of the rest the log gives the number.
 _TOLD = 100
 #: Rows of which a sweep takes note at a time, before it removes them in chunks. To
-#: parse and to sort more of them would hold the interpreter from the event loop.
+#: parse more of them would hold the interpreter from the event loop.
 _NOTED_AT_ONCE = 10_000
 
-# Oldest first: under a hold, only some of them go.
+# Oldest first: under a hold, only some of them go. And whose leases ended together lie
+# together in both indexes of instants: in the order of rows, a chunk of a sweep among
+# a million changes a fifth more pages.
 _NOTE_DUE = """
     SELECT json_group_array(due) FROM (
         SELECT rowid AS due FROM agents WHERE {who}
@@ -162,11 +164,12 @@ class Sweep:
 
     @reads
     def _note_due(self, which: str, limit: int, until: datetime | None) -> list[int]:
-        """Note rows that are dead, in the order they are stored in."""
+        """Note rows that are dead, the oldest first."""
         now = self._snapshots.now()
         values = {"now": to_micros(min(now, until or now)), "limit": limit}
-        (rows,) = execute(self._database.reading, which, values).fetchone()
-        return sorted(json.loads(rows))
+        (noted,) = execute(self._database.reading, which, values).fetchone()
+        rows: list[int] = json.loads(noted)
+        return rows
 
     @reads
     def _count_due(self) -> int:
