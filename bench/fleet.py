@@ -17,6 +17,10 @@ from store.clock import utcnow
 
 #: Longer than any benchmark: nobody expires who is not meant to.
 _LONG_TTL_SECONDS = 86_400
+#: A database is copied as its server writes it, in small pieces. What is written at
+#: once lies in large folios of the kernel's cache (ext4, Linux 6.18): a scattered page
+#: then takes 40 us to write, not 6, and more than twice in the fsync.
+_PIECE_BYTES = 4096
 #: Registrations under way at a time while a database is filled.
 _IN_FLIGHT = 1_000
 
@@ -123,7 +127,9 @@ class Fleets:
             else:
                 fill_naive(template, (described(one) for one in ids(count)))
         folder.mkdir(exist_ok=True)
-        return Path(shutil.copy(template, folder / DATABASE))
+        with template.open("rb") as source, (folder / DATABASE).open("wb") as target:
+            shutil.copyfileobj(source, target, _PIECE_BYTES)
+        return folder / DATABASE
 
 
 def store(path: Path, records: Iterable[AgentRecord]) -> None:
