@@ -35,10 +35,11 @@ def judge(
         briefly: count no further than it takes to tell who is held.
     """
     hold = current(database)
-    # What is true nearly always; then the size of the fleet does not matter.
-    few = due(database, now, most=rules.min_agents + 1)
-    if hold is None and few <= rules.min_agents:
-        return guard.verdict(few, 0, now, hold=None, rules=rules)
+    if hold is None:
+        # Nearly always few are due; then the size of the fleet does not matter.
+        few = due(database, now, most=rules.min_agents + 1)
+        if few <= rules.min_agents:
+            return guard.verdict(few, 0, now, hold=None, rules=rules)
     total = _total(database)
     cap = guard.over_cap(hold, total, rules) if hold else rules.cap(total)
     most = cap + 1 if briefly else -1
