@@ -32,9 +32,9 @@ from store.errors import (
 )
 from store.figures import Distribution, Figures
 from store.guard import GuardRules, Hold
+from store.listening import Listening
 from store.models import AgentRecord
 from store.quota import Quota
-from store.rearming import Listening
 from store.registration import Outcome, Registration
 from store.sqlite import SqliteAgentRegistryRepository
 

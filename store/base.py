@@ -6,13 +6,13 @@ from concurrent.futures import Future
 from datetime import datetime
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from store.clock import Clock, LeaseTime, utcnow
+from store.clock import Clock, LeaseTime, Times, utcnow
 from store.errors import StoreError
 from store.figures import Figures
 from store.guard import GuardRules, Hold
 from store.leases import Status
+from store.listening import Listening
 from store.models import AgentRecord
-from store.rearming import Listening
 from store.registration import Registration
 
 P = ParamSpec("P")
@@ -106,18 +106,17 @@ class AgentRegistryRepository(abc.ABC):
         lease_time: LeaseTime | None = None,
         guard: GuardRules | None = None,
     ) -> None:
-        self._clock = clock
-        self._lease_time = lease_time
+        self._times = Times(clock, lease_time)
         #: When to hold agents that expire together; None: never.
         self.guard = guard
 
     def now(self) -> datetime:
         """Return the instant with which this repository stamps what happens."""
-        return self._clock()
+        return self._times.now()
 
     def lease_now(self) -> datetime:
         """Return the instant at which this repository judges leases."""
-        return self._lease_time.now() if self._lease_time else self._clock()
+        return self._times.lease_now()
 
     def submit(
         self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs

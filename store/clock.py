@@ -1,4 +1,4 @@
-"""The one reader of time, and what leases are judged by.
+"""The one reader of time, and the times that are made of it.
 
 Everything that needs the present instant takes a `Clock`; only `utcnow` asks
 the machine. A test that freezes or replaces it therefore rules all of time.
@@ -40,3 +40,35 @@ class LeaseTime(Protocol):
 
     def now(self) -> datetime:
         """Return the instant at which leases are judged."""
+
+
+class Times:
+    """The two times of a repository: one stamps what happens, one judges leases.
+
+    Args:
+        clock: stamps.
+        lease_time: judges; `clock` does where there is none.
+    """
+
+    def __init__(
+        self, clock: Clock = utcnow, lease_time: LeaseTime | None = None
+    ) -> None:
+        self.now = clock
+        self.lease_now = lease_time.now if lease_time else clock
+        self._lease_time = lease_time
+
+    @property
+    def generation(self) -> int:
+        """See `LeaseTime`."""
+        return self._lease_time.generation if self._lease_time else 0
+
+    def of_hearing(self) -> tuple[datetime, datetime]:
+        """Return the instant at which an agent is heard, and lease time.
+
+        It is heard by the clock, but not before lease time: where that stands still
+        and the clock was stepped back, a lease begun by the clock would end before it
+        began. The re-arm states it anew.
+        """
+        now = self.now()
+        lease_now = self.lease_now() if self._lease_time else now  # one reading
+        return max(now, lease_now), lease_now

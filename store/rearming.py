@@ -1,23 +1,23 @@
-"""Re-arming leases in the database, and the one row that says when it listened.
+"""Re-arming leases after lease time stood still.
 
 `leases.rearmed` in SQL, in chunks, so that beats go on being written between them.
 """
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from peewee import SqliteDatabase
-
-from store import guarding
+from store import guarding, listening
+from store.clock import Clock
+from store.connections import SqliteRegistryDatabase
 from store.leases import BEATS_PER_TTL, MAX_REARMS
-from store.models import from_micros, to_micros
+from store.listening import Listening
+from store.models import to_micros
+from store.pacing import ChunkSize
 from store.queries import HAS_BEATEN, execute
-
-_LISTENING = "SELECT resumed_at, listened_at FROM listening"
-_FORGET = "DELETE FROM listening"
-_KEEP = "INSERT INTO listening (resumed_at, listened_at) VALUES (:resumed, :listened)"
-_LAST_HEARD = "SELECT max(last_heartbeat) FROM agents"
+from store.threads import writes
+from store.writer import Lane
 
 # Instants to come, after a step backwards, become past ones; who has beaten keeps
 # having beaten after it registered.
@@ -49,21 +49,7 @@ _REARM = f"""
 """  # noqa: S608 - constants only
 
 
-class Listening(NamedTuple):
-    """When the registry could receive heartbeats, as far as is known."""
-
-    #: Since when without a gap.
-    resumed_at: datetime
-    #: Until when.
-    listened_at: datetime
-
-    @property
-    def seconds(self) -> float:
-        """How long that was."""
-        return max(0.0, (self.listened_at - self.resumed_at).total_seconds())
-
-
-class RearmedChunk(NamedTuple):
+class Chunk(NamedTuple):
     """What one statement of a re-arm did."""
 
     #: The last row it looked at; None when there are no further ones.
@@ -72,64 +58,70 @@ class RearmedChunk(NamedTuple):
     seconds: float
 
 
-def listening(database: SqliteDatabase, now: datetime) -> Listening | None:
-    """Return what was stored; of a database without it, when it last heard anyone."""
-    row = execute(database, _LISTENING).fetchone()
-    if row is not None:
-        return Listening(*map(from_micros, row))
-    (heard,) = execute(database, _LAST_HEARD).fetchone()
-    if heard is None:
-        return None
-    # A row may have been added with an instant to come.
-    at = min(from_micros(heard), now)
-    return Listening(at, at)
+class Rearming:
+    """Re-arms one database; each step is a job of its writer's thread.
 
-
-def keep(database: SqliteDatabase, known: Listening) -> None:
-    """Store until when the registry listened."""
-    execute(database, _FORGET)
-    row = {
-        "resumed": to_micros(known.resumed_at),
-        "listened": to_micros(known.listened_at),
-    }
-    execute(database, _KEEP, row)
-
-
-def move(database: SqliteDatabase, stopped_at: datetime, to: datetime) -> None:
-    """State lease time that stood still at `stopped_at` as `to`.
-
-    A hold moves along until it is over. When `to` is earlier, after a step of the
-    wall clock, who was dead stays dead: their deadlines move back with it.
+    Args:
+        database: whose leases are re-armed.
+        clock: when they run anew.
     """
-    if to < stopped_at:
-        values = {"now": to_micros(to), "stopped": to_micros(stopped_at)}
-        execute(database, _BURY, values)
-    hold = guarding.current(database)
-    if hold is not None:
-        guarding.keep(database, hold.moved(stopped_at, to))
-    keep(database, Listening(to, to))
 
+    def __init__(self, database: SqliteRegistryDatabase, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
 
-def chunk(
-    database: SqliteDatabase,
-    stopped_at: datetime,
-    now: datetime,
-    *,
-    heard_at: datetime,
-    after: int,
-    rows: int,
-) -> RearmedChunk:
-    """Re-arm those of the next `rows` rows whose leases were valid."""
-    started = time.perf_counter()
-    span = {"after": after, "rows": rows}
-    (last,) = execute(database, _LAST_OF_CHUNK, span).fetchone()
-    values = {
-        "now": to_micros(max(now, stopped_at)),
-        "stopped": to_micros(stopped_at),
-        "heard": to_micros(heard_at),
-        "after": after,
-        "last": last,
-    }
-    # Without a last row there is none, and the comparison with NULL finds none.
-    rearmed = execute(database, _REARM, values).rowcount
-    return RearmedChunk(last, rearmed, time.perf_counter() - started)
+    @writes(Lane.CHANGE)
+    def move_lease_time(self, stopped_at: datetime, to: datetime) -> None:
+        """State lease time that stood still at `stopped_at` as `to`.
+
+        A hold moves along until it is over. When `to` is earlier, after a step of the
+        wall clock, who was dead stays dead: their deadlines move back with it.
+        """
+        database = self._database.writing
+        if to < stopped_at:
+            values = {"now": to_micros(to), "stopped": to_micros(stopped_at)}
+            execute(database, _BURY, values)
+        hold = guarding.current(database)
+        if hold is not None:
+            guarding.keep(database, hold.moved(stopped_at, to))
+        listening.keep(database, Listening(to, to))
+
+    def rearm(
+        self, stopped_at: datetime, heard_at: datetime, keep_on: Callable[[], bool]
+    ) -> int | None:
+        """Re-arm the leases that were valid at `stopped_at`, as long as `keep_on()`.
+
+        Return how many; None when it was ended before it was done.
+        """
+        size = ChunkSize()
+        reached: int | None = -1
+        rearmed = 0
+        while reached is not None:
+            if not keep_on():
+                return None
+            chunk = self._rearm_next(stopped_at, heard_at, reached, size.rows)
+            size.learn(size.rows, chunk.seconds)
+            reached = chunk.last
+            rearmed += chunk.rearmed
+        return rearmed
+
+    @writes(Lane.SWEEP)
+    def _rearm_next(
+        self, stopped_at: datetime, heard_at: datetime, after: int, rows: int
+    ) -> Chunk:
+        """Re-arm those of the next `rows` rows whose leases were valid."""
+        database = self._database.writing
+        now = self._clock()
+        started = time.perf_counter()
+        span = {"after": after, "rows": rows}
+        (last,) = execute(database, _LAST_OF_CHUNK, span).fetchone()
+        values = {
+            "now": to_micros(max(now, stopped_at)),
+            "stopped": to_micros(stopped_at),
+            "heard": to_micros(heard_at),
+            "after": after,
+            "last": last,
+        }
+        # Without a last row there is none, and the comparison with NULL finds none.
+        rearmed = execute(database, _REARM, values).rowcount
+        return Chunk(last, rearmed, time.perf_counter() - started)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from peewee import SqliteDatabase
 
-from store.clock import LeaseTime
+from store.clock import Times
 
 T = TypeVar("T")
 
@@ -17,19 +17,13 @@ class Snapshots:
 
     Args:
         database: the connection that reads.
-        now: the instant by which leases are judged.
-        lease_time: where it jumps; None where `now` is the clock.
+        times: of them lease time judges, which may jump.
     """
 
-    def __init__(
-        self,
-        database: SqliteDatabase,
-        now: Callable[[], datetime],
-        lease_time: LeaseTime | None = None,
-    ) -> None:
+    def __init__(self, database: SqliteDatabase, times: Times) -> None:
         self._database = database
-        self.now = now
-        self._lease_time = lease_time
+        self._times = times
+        self.now = times.lease_now
         #: Held while a hold and lease time move, or a sweep judges by both.
         self.still = threading.Lock()
 
@@ -41,11 +35,8 @@ class Snapshots:
             now: the instant, where the caller has one already.
         """
         while True:
-            generation = self._generation()
+            generation = self._times.generation
             with self._database.atomic():
                 found = read(now or self.now())
-            if generation == self._generation():
+            if generation == self._times.generation:
                 return found
-
-    def _generation(self) -> int:
-        return self._lease_time.generation if self._lease_time else 0

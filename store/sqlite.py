@@ -1,7 +1,6 @@
 """The repository on SQLite."""
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
@@ -9,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from peewee import IntegrityError, SqliteDatabase
 
-from store import guarding, listing, queries, rearming, threads
+from store import guarding, listening, listing, queries, threads
 from store import registration as registering
 from store.base import (
     AgentFilter,
@@ -32,20 +31,20 @@ from store.errors import (
 )
 from store.figures import Figures
 from store.guard import GuardRules, Hold, released
+from store.heartbeats import Heartbeats
 from store.leases import Status, status
-from store.models import AgentRecord, from_micros, from_row, to_micros, to_row
+from store.listening import Listening
+from store.models import AgentRecord, from_row, to_row
 from store.ownership import TOUCHES, may_touch
-from store.pacing import ChunkSize
 from store.queries import (
     COUNT_BY_STATUS,
     EVERYONE,
-    EXPIRED,
     LISTED,
     execute,
     execute_many,
 )
 from store.quota import Admissions, Quota
-from store.rearming import Listening
+from store.rearming import Rearming
 from store.registration import Outcome, Registration
 from store.snapshots import Snapshots
 from store.sweep import Sweep
@@ -55,31 +54,7 @@ from store.writer import Lane
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# `leases.renewed` and `leases.deadline`.
-_RENEW = f"""
-    UPDATE agents
-    SET last_heartbeat = max(last_heartbeat, :now),
-        expires_at = max(last_heartbeat, :now) + ttl_seconds * 1000000,
-        rearms = 0
-    WHERE agent_id IN (SELECT value FROM json_each(:ids)) AND {TOUCHES}
-"""  # noqa: S608 - constants only
-# Nearly always nobody is dead, which one look into an index shows; else each of the
-# batch is looked up, and not each of the dead, of whom there may be a million.
-_COUNT_DEAD = f"""
-    SELECT iif(
-        EXISTS (SELECT 1 FROM agents WHERE {EXPIRED}),
-        (SELECT count(*) FROM agents
-         WHERE agent_id IN (SELECT value FROM json_each(:ids)) AND +{EXPIRED}
-            AND {TOUCHES}),
-        0)
-"""  # noqa: S608 - constants only
 _REGISTERED = f"{EVERYONE} WHERE agent_id IN (SELECT value FROM json_each(:ids))"  # noqa: S608
-_RENEW_RETURNING = f"{_RENEW} RETURNING agent_id, expires_at, ttl_seconds"
-_KNOWN = """
-    SELECT json_group_array(agent_id)
-    FROM agents WHERE agent_id IN (SELECT value FROM json_each(:ids))
-"""
-_FOREIGN = f"{_KNOWN} AND NOT {TOUCHES}"
 _DATABASE_BYTES = """
     SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()
 """
@@ -102,11 +77,10 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         super().__init__(clock, lease_time=lease_time, guard=guard)
         self._database = database
         self._admissions = Admissions(database.writing, quota)
-        # No bound method of ours: what refers to itself is collected late, and ends
-        # its threads late.
-        judging = lease_time.now if lease_time else clock
-        self._snapshots = Snapshots(database.reading, judging, lease_time)
+        self._snapshots = Snapshots(database.reading, self._times)
         self._sweep = Sweep(database, self._snapshots)
+        self._heartbeats = Heartbeats(database, self._times)
+        self._rearming = Rearming(database, clock)
         self._one = queries.text(queries.one(), database.reading)
         self._insert = queries.text(queries.insert(), database.writing)
         self._upsert = queries.text(queries.upsert(), database.writing)
@@ -235,7 +209,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     @writes(Lane.HEARTBEAT)
     def update_heartbeat(self, agent_id: str) -> AgentRecord:
         """See `AgentRegistryRepository`."""
-        self._renew([agent_id])
+        self._heartbeats.renew([agent_id])
         renewed = self._find(self._database.writing, agent_id)
         if renewed is None:
             raise AgentNotFound(f"no agent is registered as {agent_id!r}")
@@ -244,35 +218,17 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     @writes(Lane.HEARTBEAT)
     def update_heartbeats(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
         """See `AgentRegistryRepository`."""
-        return self._renew(list(agent_ids))
+        return self._heartbeats.renew(list(agent_ids))
 
     @writes(Lane.HEARTBEAT)
     def update_heartbeats_of(self, beats: Sequence[OwnedBeat]) -> dict[str, Renewal]:
         """See `AgentRegistryRepository`."""
-        agent_ids: defaultdict[str, list[str]] = defaultdict(list)
-        for agent_id, owner in beats:
-            agent_ids[owner].append(agent_id)
-        return {owner: self._renew_of(owner, ids) for owner, ids in agent_ids.items()}
+        return self._heartbeats.renew_by_owner(beats)
 
     @writes(Lane.BULK)
     def renew_all(self, agent_ids: Sequence[str], owner: str = "") -> list[str]:
         """See `AgentRegistryRepository`."""
-        different = list(dict.fromkeys(agent_ids))
-        ids = json.dumps(different)
-        beats, revived = self._beats(ids, owner)
-        renewed = self._write(_RENEW, beats).rowcount
-        if (
-            owner
-            and renewed < len(different)
-            and (foreign := self._foreign(ids, owner))
-        ):
-            raise NotOwner("some of the agents belong to somebody else", foreign)
-        self._database.ledger.revived(revived)
-        if renewed == len(different):
-            return []
-        (known,) = self._write(_KNOWN, {"ids": ids}).fetchone()
-        found = set(json.loads(known))
-        return [agent_id for agent_id in different if agent_id not in found]
+        return self._heartbeats.renew_all(agent_ids, owner)
 
     @writes(Lane.CHANGE)
     def delete(self, agent_id: str, owner: str = "") -> bool:
@@ -319,12 +275,12 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     @reads
     def listening(self) -> Listening | None:
         """See `AgentRegistryRepository`."""
-        return rearming.listening(self._database.reading, self._clock())
+        return listening.kept(self._database.reading, self._times.now())
 
     @writes(Lane.CHANGE)
     def record_listening(self, known: Listening) -> None:
         """See `AgentRegistryRepository`."""
-        rearming.keep(self._database.writing, known)
+        listening.keep(self._database.writing, known)
 
     def move_lease_time(
         self,
@@ -334,7 +290,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     ) -> None:
         """See `AgentRegistryRepository`."""
         with self._snapshots.still:
-            self._move_lease_time(stopped_at, to)
+            self._rearming.move_lease_time(stopped_at, to)
             moved()
 
     def rearm(
@@ -344,36 +300,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         heard_at: datetime | None = None,
     ) -> int | None:
         """See `AgentRegistryRepository`."""
-        size = ChunkSize()
-        reached: int | None = -1
-        rearmed = 0
-        while reached is not None:
-            if not keep_on():
-                return None
-            chunk = self._rearm_chunk(
-                stopped_at, heard_at or stopped_at, reached, size.rows
-            )
-            size.learn(size.rows, chunk.seconds)
-            reached = chunk.last
-            rearmed += chunk.rearmed
-        return rearmed
-
-    @writes(Lane.CHANGE)
-    def _move_lease_time(self, stopped_at: datetime, to: datetime) -> None:
-        rearming.move(self._database.writing, stopped_at, to)
-
-    @writes(Lane.SWEEP)
-    def _rearm_chunk(
-        self, stopped_at: datetime, heard_at: datetime, after: int, rows: int
-    ) -> rearming.RearmedChunk:
-        return rearming.chunk(
-            self._database.writing,
-            stopped_at,
-            self._clock(),
-            heard_at=heard_at,
-            after=after,
-            rows=rows,
-        )
+        return self._rearming.rearm(stopped_at, heard_at or stopped_at, keep_on)
 
     def _judging(self, now: datetime) -> listing.Judged:
         return listing.Judged(now, self._held_after(now))
@@ -389,7 +316,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         ids = json.dumps([record.agent_id for record in records])
         rows = self._write(_REGISTERED, {"ids": ids}).fetchall()
         standing = {record.agent_id: record for record in map(from_row, rows)}
-        now, lease_now = self._instants()
+        now, lease_now = self._times.of_hearing()
         self._admissions.begin()
         registrations: list[Registration | StoreError] = []
         changed: dict[str, AgentRecord] = {}
@@ -430,53 +357,6 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         room = self._database.room
         if room.kept:
             room.claim(*self._write(_DATABASE_BYTES).fetchone())
-
-    def _renew_of(self, owner: str, agent_ids: list[str]) -> Renewal:
-        leases = self._renew(agent_ids, owner)
-        if not owner or len(leases) == len(agent_ids):
-            return Renewal(leases)
-        return Renewal(leases, self._foreign(json.dumps(agent_ids), owner))
-
-    def _foreign(self, ids: str, owner: str) -> frozenset[str]:
-        """Return those of a JSON array of ids that belong to somebody else."""
-        (found,) = self._write(_FOREIGN, {"ids": ids, "owner": owner}).fetchone()
-        return frozenset(json.loads(found))
-
-    def _renew(self, agent_ids: list[str], owner: str = "") -> dict[str, Lease]:
-        beats, revived = self._beats(json.dumps(agent_ids), owner)
-        rows = self._write(_RENEW_RETURNING, beats).fetchall()
-        self._database.ledger.revived(revived)
-        instants: dict[int, datetime] = {}  # a batch has few: one for each TTL
-        renewed = {}
-        for agent_id, micros, ttl_seconds in rows:
-            if micros not in instants:
-                instants[micros] = from_micros(micros)
-            renewed[agent_id] = Lease(instants[micros], ttl_seconds)
-        return renewed
-
-    def _beats(self, ids: str, owner: str) -> tuple[dict[str, Any], int]:
-        """Return the values that store beats, and how many dead come back by them.
-
-        Args:
-            ids: a JSON array of whose beats they are.
-            owner: on whose behalf.
-        """
-        now, lease_now = self._instants()
-        beats = {"now": to_micros(now), "ids": ids, "owner": owner}
-        judged = beats | {"now": to_micros(lease_now)}
-        (dead,) = self._write(_COUNT_DEAD, judged).fetchone()
-        return beats, dead
-
-    def _instants(self) -> tuple[datetime, datetime]:
-        """Return the instant at which an agent is heard, and lease time.
-
-        It is heard by the clock, but not before lease time: where that stands still
-        and the clock was stepped back, a lease begun by the clock would end before it
-        began. The re-arm states it anew.
-        """
-        now = self._clock()
-        lease_now = self._lease_time.now() if self._lease_time else now
-        return max(now, lease_now), lease_now
 
     def _find(self, database: SqliteDatabase, agent_id: str) -> AgentRecord | None:
         row = execute(database, self._one, (agent_id,)).fetchone()

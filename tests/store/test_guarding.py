@@ -16,7 +16,7 @@ from store import (
     SqliteAgentRegistryRepository,
     Storage,
 )
-from store.clock import utcnow
+from store.clock import Times, utcnow
 from store.connections import SqliteRegistryDatabase
 from store.guard import Hold, Level, Verdict
 from store.leases import Status
@@ -225,7 +225,7 @@ def test_a_hold_that_is_ended_as_a_sweep_judges_stays_ended(
                 repo.release_hold()
             return judged
 
-    snapshots = Snapshots(database.reading, utcnow)
+    snapshots = Snapshots(database.reading, Times())
     with freeze_time(NOON) as frozen:
         expire(repo, frozen)
         held = repo.sweep().held
@@ -345,7 +345,7 @@ def test_a_sweep_takes_nobody_in_the_place_of_one_who_beat(
             repo.renew_all(BEATEN[:50])
             return judged
 
-    snapshots = Snapshots(database.reading, utcnow)
+    snapshots = Snapshots(database.reading, Times())
     with freeze_time(NOON) as frozen:
         expire(repo, frozen)
         repo.register_all([make_record(each) for each in later])

@@ -10,7 +10,6 @@ from freezegun.api import FrozenDateTimeFactory
 from store import (
     AgentRecord,
     AgentRegistryRepository,
-    Listening,
     SqliteAgentRegistryRepository,
     Storage,
     create_storage_backend,
@@ -272,34 +271,6 @@ def test_instants_to_come_become_past_ones(
     for found in repo.list_all():
         assert found.last_heartbeat == NOON - HOUR
         assert found.has_beaten == (found.agent_id == "beaten")
-
-
-def test_the_time_of_listening_is_stored(storage: Storage) -> None:
-    """Stored again, it takes the place of what was."""
-    repo = storage.agents
-    repo.record_listening(Listening(NOON, NOON + SECOND))
-    repo.record_listening(Listening(NOON, NOON + 9 * SECOND))
-
-    storage.database.close()
-    storage.database.open()
-
-    known = repo.listening()
-    assert known == Listening(NOON, NOON + 9 * SECOND)
-    assert known.seconds == 9
-
-
-def test_a_registry_that_never_stored_it_listened_when_it_last_heard(
-    repo: AgentRegistryRepository,
-    make_record: MakeRecord,
-    frozen: FrozenDateTimeFactory,
-) -> None:
-    """As one of the version before; but never in time to come."""
-    assert repo.listening() is None
-    repo.add(make_record("early", last_heartbeat=NOON - HOUR))
-    assert repo.listening() == Listening(NOON - HOUR, NOON - HOUR)
-    repo.add(make_record("to-come", last_heartbeat=NOON + HOUR))
-    assert repo.listening() == Listening(NOON, NOON)
-    frozen.tick(0)
 
 
 class JumpingTime:

@@ -16,7 +16,7 @@ from store import (
     StoreUnavailable,
     Swept,
 )
-from store.clock import utcnow
+from store.clock import Times
 from store.connections import SqliteRegistryDatabase
 from store.snapshots import Snapshots
 from store.sweep import Chunk, Sweep
@@ -35,7 +35,7 @@ def add_all(repo: AgentRegistryRepository, records: list[AgentRecord]) -> None:
 def sweep_of(database: RegistryDatabase, kind: type[Sweep]) -> Sweep:
     """Make a sweep of a kind."""
     assert isinstance(database, SqliteRegistryDatabase)
-    return kind(database, Snapshots(database.reading, utcnow))
+    return kind(database, Snapshots(database.reading, Times()))
 
 
 def test_a_sweep_takes_more_than_one_chunk_holds(
