@@ -67,9 +67,9 @@ class Heartbeats:
         agent_ids: defaultdict[str, list[str]] = defaultdict(list)
         for agent_id, owner in beats:
             agent_ids[owner].append(agent_id)
+        heard = self._times.of_hearing()
         return {
-            owner: self._renew_of(ids, owner, self._times.of_hearing())
-            for owner, ids in agent_ids.items()
+            owner: self._renew_of(ids, owner, heard) for owner, ids in agent_ids.items()
         }
 
     def renew_all(self, agent_ids: Sequence[str], owner: str) -> list[str]:
