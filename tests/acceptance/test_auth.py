@@ -20,7 +20,7 @@ import trustme
 from agent_registry_client import AgentRegistryClient, NotAllowed
 from typer.testing import CliRunner
 
-from daemon.__main__ import main
+from daemon.cli import main
 
 ROOT = Path(__file__).parents[2]
 SERVE = (sys.executable, "-m", "daemon")

@@ -12,8 +12,8 @@ import pytest
 from freezegun import freeze_time
 from typer.testing import CliRunner, Result
 
-from daemon.__main__ import main
 from daemon.authentication import FileCredentials
+from daemon.cli import main
 
 Run = Callable[..., Result]
 FILE = ("--file", "credentials.toml")

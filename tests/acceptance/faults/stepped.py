@@ -11,7 +11,7 @@ from typing import Self
 import apscheduler.schedulers.base
 import apscheduler.triggers.interval
 
-import daemon.__main__
+import daemon.cli
 from daemon.app import RegistryDaemon
 from daemon.config import Config
 from daemon.lease_clock import LeaseClock
@@ -41,5 +41,5 @@ def stepped_daemon(config: Config) -> RegistryDaemon:
 
 apscheduler.schedulers.base.datetime = SteppedDatetime
 apscheduler.triggers.interval.datetime = SteppedDatetime
-daemon.__main__.RegistryDaemon = stepped_daemon
-daemon.__main__.main()
+daemon.cli.RegistryDaemon = stepped_daemon
+daemon.cli.main()
