@@ -1,4 +1,4 @@
-"""A registry as a process, programs that use the client, and pure keepers."""
+"""A registry as a process, servers in its place, and programs that use the client."""
 
 import contextlib
 import json
@@ -19,6 +19,8 @@ from agent_registry_client.testing import (
     RegistryProcess,
     start_registry,  # noqa: F401 - a fixture
 )
+
+from .recording import Recording
 
 PACKAGE = str(Path(sys.modules["agent_registry_client"].__path__[0]).parent)
 
@@ -199,3 +201,14 @@ def play_registry() -> Iterator[Callable[..., Played]]:
     yield play
     for one in played:
         one.stop()
+
+
+@pytest.fixture
+def recording() -> Iterator[Recording]:
+    """Return a server that remembers."""
+    with Recording() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
