@@ -52,6 +52,15 @@ class SlowRegistry:
         self.loop.call_soon(self.loop.stop)
         self.loop.run_forever()
 
+    def close(self) -> None:
+        """End the beat that waits, if one does, and all the rest."""
+        if waiting := asyncio.all_tasks(self.loop):
+            for task in waiting:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(waiting))
+        self.loop.close()
+        self.storage.database.close()
+
     def status(self) -> Status:
         """Return what a reader is told of the agent."""
         view = self.repo.view("summariser-1")
@@ -64,8 +73,7 @@ def slow(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SlowRegistr
     """Return a registry as slow as the test's parameter says."""
     slow = SlowRegistry(tmp_path / "registry.db", request.param)
     yield slow
-    slow.loop.close()
-    slow.storage.database.close()
+    slow.close()
 
 
 @pytest.mark.parametrize("slow", [0.3, 0.7, 0.9, 1.5], indirect=True)
