@@ -14,6 +14,8 @@ from bench.cores import SERVER_CORE, pinned
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _MEGABYTE = 1024 * 1024
+#: Not seeded as tests are: two that run at the same time would draw the same ports.
+_DRAWN = random.SystemRandom()
 
 
 class NotReady(Exception):
@@ -27,7 +29,7 @@ def free_port() -> int:
     server has started that is told to listen there.
     """
     while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
+        port = _DRAWN.randrange(20_000, 32_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
