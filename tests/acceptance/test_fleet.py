@@ -14,6 +14,8 @@ import pytest
 from store.clock import utcnow
 
 COUNT = 40
+pytestmark = pytest.mark.long
+
 TTL = timedelta(seconds=3)
 SWEEP = timedelta(seconds=2)
 SLACK = timedelta(seconds=1)

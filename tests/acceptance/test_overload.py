@@ -81,6 +81,7 @@ def fleet(daemon: Any, tmp_path: Path) -> Iterator[Fleet]:
     process.wait()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "number",
     [0, *(pytest.param(n, marks=pytest.mark.torture) for n in range(TORTURE_ROUNDS))],

@@ -162,6 +162,7 @@ def _described(listed: bytes) -> dict[str, dict[str, Any]]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("inputs", "seed"),
     [

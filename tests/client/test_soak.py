@@ -59,6 +59,7 @@ PEAK = 10
 WINDOW_SECONDS = 0.25
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "soak",
     [

@@ -277,6 +277,7 @@ class World:
         self.story.append(f"{step} at {self.machine.seconds:.2f}: {where}")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_on_one_processor")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_lease_ends_early_and_none_lasts(
