@@ -17,6 +17,8 @@ import pytest
 
 from store.clock import utcnow
 
+pytestmark = pytest.mark.long
+
 TTL = 6
 SWEEP = 1
 #: How late a fleet on a busy machine may be seen.
@@ -156,9 +158,10 @@ def test_the_fault_is_told(stories: dict[str, Future[Any]], scene: str) -> None:
     cause = causes[scene]
 
     assert f": {cause}\n" in story.log
-    assert f"Lease time runs again ({cause}): " in story.log
+    ended = story.log.count(f"Lease time runs again ({cause}): ")
     told = story.health["lease_time"]
-    assert told["rearms"][cause] == 1
+    # Once; but a busy machine may let a daemon stand still for a second more.
+    assert told["rearms"][cause] == ended >= 1
     assert told["stands_still_at"] is None
 
 
