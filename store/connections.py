@@ -19,7 +19,7 @@ from store.readers import Readers
 from store.room import Room
 from store.soundness import Soundness
 from store.wal import WriteAheadLog, log_bytes, may_lose_commits
-from store.writer import Lane, Writer
+from store.writer import Priority, Writer
 
 #: How long a connection waits for another process's lock before it gives up.
 _BUSY_SECONDS = 0.5
@@ -118,7 +118,7 @@ class SqliteRegistryDatabase(RegistryDatabase):
     def checkpoint(self) -> None:
         """See `RegistryDatabase`."""
         writer = self.writer
-        writer.submit(Lane.MAINTENANCE, self._tending.empty).result()
+        writer.submit(Priority.MAINTENANCE, self._tending.empty).result()
 
     def backup(
         self, target: Path, keep_on: Callable[[], bool] = lambda: True
@@ -178,7 +178,7 @@ class SqliteRegistryDatabase(RegistryDatabase):
             mended=partial(_mended, sound, tending),
         )
         try:
-            writer.submit(Lane.MAINTENANCE, partial(self._create, sound)).result()
+            writer.submit(Priority.MAINTENANCE, partial(self._create, sound)).result()
         except BaseException as error:
             _close_both(writer, readers)
             if new:

@@ -17,7 +17,7 @@ from store.models import to_micros
 from store.pacing import ChunkSize
 from store.queries import HAS_BEATEN, execute
 from store.threads import writes
-from store.writer import Lane
+from store.writer import Priority
 
 # Instants to come, after a step backwards, become past ones; who has beaten keeps
 # having beaten after it registered.
@@ -70,7 +70,7 @@ class Rearming:
         self._database = database
         self._clock = clock
 
-    @writes(Lane.CHANGE)
+    @writes(Priority.CHANGE)
     def move_lease_time(self, stopped_at: datetime, to: datetime) -> None:
         """State lease time that stood still at `stopped_at` as `to`.
 
@@ -105,7 +105,7 @@ class Rearming:
             rearmed += chunk.rearmed
         return rearmed
 
-    @writes(Lane.SWEEP)
+    @writes(Priority.SWEEP)
     def _rearm_next(
         self, stopped_at: datetime, heard_at: datetime, after: int, rows: int
     ) -> Chunk:

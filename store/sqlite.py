@@ -49,7 +49,7 @@ from store.registration import Outcome, Registration
 from store.snapshots import Snapshots
 from store.sweep import Sweep
 from store.threads import reads, reads_long, writes
-from store.writer import Lane
+from store.writer import Priority
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -99,7 +99,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         return self._database.figures()
 
-    @writes(Lane.CHANGE)
+    @writes(Priority.CHANGE)
     def add(self, record: AgentRecord) -> AgentRecord:
         """See `AgentRegistryRepository`."""
         try:
@@ -111,7 +111,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         self._claim_room()
         return record
 
-    @writes(Lane.CHANGE)
+    @writes(Priority.CHANGE)
     def register(self, record: AgentRecord) -> Registration:
         """See `AgentRegistryRepository`."""
         (registration,) = self._register([record])
@@ -119,7 +119,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             raise registration
         return registration
 
-    @writes(Lane.CHANGE)
+    @writes(Priority.CHANGE)
     def register_all(
         self, records: Sequence[AgentRecord]
     ) -> list[Registration | StoreError]:
@@ -206,7 +206,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
 
         return self._snapshots.judged(count, now)
 
-    @writes(Lane.HEARTBEAT)
+    @writes(Priority.HEARTBEAT)
     def update_heartbeat(self, agent_id: str) -> AgentRecord:
         """See `AgentRegistryRepository`."""
         self._heartbeats.renew([agent_id])
@@ -215,22 +215,22 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             raise AgentNotFound(f"no agent is registered as {agent_id!r}")
         return renewed
 
-    @writes(Lane.HEARTBEAT)
+    @writes(Priority.HEARTBEAT)
     def update_heartbeats(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
         """See `AgentRegistryRepository`."""
         return self._heartbeats.renew(list(agent_ids))
 
-    @writes(Lane.HEARTBEAT)
+    @writes(Priority.HEARTBEAT)
     def update_heartbeats_of(self, beats: Sequence[OwnedBeat]) -> dict[str, Renewal]:
         """See `AgentRegistryRepository`."""
         return self._heartbeats.renew_by_owner(beats)
 
-    @writes(Lane.BULK)
+    @writes(Priority.BULK)
     def renew_all(self, agent_ids: Sequence[str], owner: str = "") -> list[str]:
         """See `AgentRegistryRepository`."""
         return self._heartbeats.renew_all(agent_ids, owner)
 
-    @writes(Lane.CHANGE)
+    @writes(Priority.CHANGE)
     def delete(self, agent_id: str, owner: str = "") -> bool:
         """See `AgentRegistryRepository`."""
         if self._write(_DELETE, {"id": agent_id, "owner": owner}).rowcount:
@@ -259,7 +259,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
             lambda now: guarding.judge(self._database.reading, now, rules).hold
         )
 
-    @writes(Lane.CHANGE)
+    @writes(Priority.CHANGE)
     def release_hold(self) -> int:
         """See `AgentRegistryRepository`."""
         now = self.lease_now()
@@ -277,7 +277,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         """See `AgentRegistryRepository`."""
         return listening.kept(self._database.reading, self._times.now())
 
-    @writes(Lane.CHANGE)
+    @writes(Priority.CHANGE)
     def record_listening(self, known: Listening) -> None:
         """See `AgentRegistryRepository`."""
         listening.keep(self._database.writing, known)

@@ -17,7 +17,7 @@ from store.pacing import ChunkSize
 from store.queries import EXPIRED, HAS_BEATEN, execute
 from store.snapshots import Snapshots
 from store.threads import reads, writes
-from store.writer import Lane
+from store.writer import Priority
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Sweep:
             )
         )
 
-    @writes(Lane.SWEEP)
+    @writes(Priority.SWEEP)
     def _replace_hold(self, before: Hold | None, hold: Hold | None) -> bool:
         database = self._database.writing
         unchanged = guarding.current(database) == before
@@ -175,7 +175,7 @@ class Sweep:
     def _count_due(self) -> int:
         return guarding.due(self._database.reading, self._snapshots.now())
 
-    @writes(Lane.SWEEP)
+    @writes(Priority.SWEEP)
     def _delete_due(self, rows: list[int], *, tell: bool) -> Chunk:
         # Judged in each chunk: lease time may have jumped since the rows were noted.
         now = self._snapshots.now()

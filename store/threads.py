@@ -1,6 +1,6 @@
 """Which of the store's threads a repository's method runs in.
 
-A method marked `@reads`, `@reads_long` or `@writes(lane)` is written as if it were
+A method marked `@reads`, `@reads_long` or `@writes(priority)` is written as if it were
 alone with the database. Called, it runs in a thread of the store and the caller
 waits; `submit` starts it there and hands back the future. Such a method must not
 call another one: it would wait for a thread that waits for it.
@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from store.readers import Readers
-from store.writer import Lane, Writer
+from store.writer import Priority, Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,10 +51,10 @@ def reads_long(method: Method[S, P, T]) -> Method[S, P, T]:
     )
 
 
-def writes(lane: Lane) -> Callable[[Method[S, P, T]], Method[S, P, T]]:
+def writes(priority: Priority) -> Callable[[Method[S, P, T]], Method[S, P, T]]:
     """Run the method in the writer's next transaction."""
     return lambda method: _threaded(
-        method, lambda threads, work: threads.writer.submit(lane, work)
+        method, lambda threads, work: threads.writer.submit(priority, work)
     )
 
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Lane(IntEnum):
+class Priority(IntEnum):
     """What goes first in a turn of the writer."""
 
     #: Beats and changes share a transaction, and are answered first.
@@ -41,19 +41,19 @@ class Lane(IntEnum):
     MAINTENANCE = 4
 
 
-#: Jobs of a lane that one turn takes at most. What is long is taken one by one, for
+#: Jobs of a priority that one turn takes at most. What is long is taken one by one, for
 #: whoever comes meanwhile waits for it; beats are short, and nothing may delay them.
 _TAKEN_AT_ONCE = {
-    Lane.HEARTBEAT: 1_000,
-    Lane.CHANGE: 500,
-    Lane.BULK: 1,
-    Lane.SWEEP: 1,
-    Lane.MAINTENANCE: 1,
+    Priority.HEARTBEAT: 1_000,
+    Priority.CHANGE: 500,
+    Priority.BULK: 1,
+    Priority.SWEEP: 1,
+    Priority.MAINTENANCE: 1,
 }
-_SHORT = (Lane.HEARTBEAT, Lane.CHANGE)
-#: The lanes of each transaction of a turn, behind which the log may be tended. A beat
-#: that comes meanwhile waits for one thing that is long, not for all of them.
-_TRANSACTIONS = (_SHORT, (Lane.BULK,), _SHORT, (Lane.SWEEP,), _SHORT)
+_SHORT = (Priority.HEARTBEAT, Priority.CHANGE)
+#: Whose each transaction of a turn is; behind them the log may be tended. A beat that
+#: comes meanwhile waits for one thing that is long, not for all of them.
+_TRANSACTIONS = (_SHORT, (Priority.BULK,), _SHORT, (Priority.SWEEP,), _SHORT)
 
 #: While transactions fail, one waits for another process's lock only for this part
 #: of the usual time: those behind it have waited already.
@@ -111,7 +111,9 @@ class Writer:
         self._ready = ready
         self._mended = mended
         self._telling = Telling(log)
-        self._waiting: dict[Lane, deque[_Job[Any]]] = {lane: deque() for lane in Lane}
+        self._waiting: dict[Priority, deque[_Job[Any]]] = {
+            priority: deque() for priority in Priority
+        }
         self._changed = threading.Condition()
         self._closing = False
         self._committing_since: float | None = None
@@ -123,7 +125,7 @@ class Writer:
         )
         self._thread.start()
 
-    def submit(self, lane: Lane, work: Callable[[], T]) -> "Future[T]":
+    def submit(self, priority: Priority, work: Callable[[], T]) -> "Future[T]":
         """Queue `work`; the future settles after the commit that carried it.
 
         Raises:
@@ -133,7 +135,7 @@ class Writer:
         with self._changed:
             if self._closing:
                 raise StoreUnavailable("the store is closed")
-            self._waiting[lane].append(_Job(work, future, time.monotonic()))
+            self._waiting[priority].append(_Job(work, future, time.monotonic()))
             self._changed.notify()
         return future
 
@@ -147,8 +149,9 @@ class Writer:
         with self._changed:
             waiting = [
                 queue[0].since
-                for lane, queue in self._waiting.items()
-                if queue and lane in (Lane.HEARTBEAT, Lane.CHANGE, Lane.BULK)
+                for priority, queue in self._waiting.items()
+                if queue
+                and priority in (Priority.HEARTBEAT, Priority.CHANGE, Priority.BULK)
             ]
         if self._committing_since is not None:
             waiting.append(self._committing_since)
@@ -183,13 +186,13 @@ class Writer:
         """Serve what waits, or wait; false once closed and nothing is left."""
         self._await_work()
         served = False
-        for lanes in _TRANSACTIONS:
-            if batch := self._take(*lanes):
+        for priorities in _TRANSACTIONS:
+            if batch := self._take(*priorities):
                 served = True
                 self._serve(batch)
         if served:
             self._tend()
-        maintenance = self._take(Lane.MAINTENANCE)
+        maintenance = self._take(Priority.MAINTENANCE)
         for job in _wanted(maintenance):
             _try(job).settle()
         return bool(served or maintenance)
@@ -216,13 +219,13 @@ class Writer:
         for attempt in attempts:
             attempt.settle()
 
-    def _take(self, *lanes: Lane) -> list[_Job[Any]]:
+    def _take(self, *priorities: Priority) -> list[_Job[Any]]:
         with self._changed:
             return [
                 queue.popleft()
-                for lane in lanes
-                for queue in [self._waiting[lane]]
-                for _ in range(min(len(queue), _TAKEN_AT_ONCE[lane]))
+                for priority in priorities
+                for queue in [self._waiting[priority]]
+                for _ in range(min(len(queue), _TAKEN_AT_ONCE[priority]))
             ]
 
     def _commit(self, batch: list[_Job[Any]]) -> list[_Attempt]:

@@ -13,7 +13,7 @@ from api import AgentRegistryServer
 from api.access import Authority
 from api.server import Security
 from store import AgentRecord, AgentRegistryRepository, Storage
-from store.writer import Lane
+from store.writer import Priority
 
 JSON = {"content-type": "application/json"}
 
@@ -107,7 +107,7 @@ def test_bulks_that_wait_are_bounded(
     app = AgentRegistryServer(store_url, storage.agents).create_app()
     busy, free = threading.Event(), threading.Event()
     writer = storage.database.writer  # type: ignore[attr-defined] # SQLite's own
-    writer.submit(Lane.MAINTENANCE, lambda: busy.set() or free.wait())
+    writer.submit(Priority.MAINTENANCE, lambda: busy.set() or free.wait())
     busy.wait()
     call = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://a")
 

@@ -17,7 +17,7 @@ from store import (
     StoreUnusable,
     create_storage_backend,
 )
-from store.writer import Lane
+from store.writer import Priority
 
 MakeRecord = Callable[..., AgentRecord]
 ROOT = Path(__file__).parent.parent.parent
@@ -149,7 +149,7 @@ def test_the_writer_syncs_as_promised(
     writing = storage.database.writing
 
     pragmas = storage.database.writer.submit(
-        Lane.MAINTENANCE,
+        Priority.MAINTENANCE,
         lambda: (
             writing.journal_mode,
             writing.synchronous,
@@ -166,7 +166,7 @@ def test_the_writer_needs_no_file_but_the_database(storage: Storage) -> None:
     writing = storage.database.writing
 
     temp_store = storage.database.writer.submit(
-        Lane.MAINTENANCE, lambda: writing.pragma("temp_store")
+        Priority.MAINTENANCE, lambda: writing.pragma("temp_store")
     ).result()
 
     assert temp_store == 2  # memory
@@ -241,7 +241,7 @@ def test_a_store_may_be_collected_in_its_own_thread(
     repo, database = create_storage_backend(store_url, reader_threads=1)
     free = threading.Event()
     database.readers.submit(free.wait)
-    database.writer.submit(Lane.MAINTENANCE, free.wait)
+    database.writer.submit(Priority.MAINTENANCE, free.wait)
     threads = started()
 
     future = repo.submit(getattr(repo, method), "nobody")

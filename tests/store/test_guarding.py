@@ -22,7 +22,7 @@ from store.guard import Hold, Level, Verdict
 from store.leases import Status
 from store.snapshots import Snapshots
 from store.sweep import Sweep
-from store.writer import Lane
+from store.writer import Priority
 
 MakeRecord = Callable[..., AgentRecord]
 
@@ -196,7 +196,7 @@ def test_a_sweep_counts_nobody_in_the_writer(storage: Storage, expire: Expire) -
         expire(repo, frozen)
         writing = repo._database.writing
         repo._database.writer.submit(
-            Lane.MAINTENANCE,
+            Priority.MAINTENANCE,
             lambda: writing.connection().set_trace_callback(written.append),
         ).result()
 

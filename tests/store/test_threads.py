@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from store import AgentRecord, Storage
-from store.writer import Lane
+from store.writer import Priority
 
 MakeRecord = Callable[..., AgentRecord]
 
@@ -18,7 +18,7 @@ def test_submitting_does_not_wait(storage: Storage, make_record: MakeRecord) -> 
     """The future is handed back while the writer is still busy."""
     repo, database = storage
     free = threading.Event()
-    database.writer.submit(Lane.MAINTENANCE, free.wait)
+    database.writer.submit(Priority.MAINTENANCE, free.wait)
 
     adding = repo.submit(repo.add, make_record())
     early = adding.done()
@@ -34,7 +34,7 @@ def test_reads_do_not_wait_for_the_writer(
     """They see what is committed."""
     repo, database = storage
     busy, free = threading.Event(), threading.Event()
-    database.writer.submit(Lane.MAINTENANCE, lambda: busy.set() or free.wait())
+    database.writer.submit(Priority.MAINTENANCE, lambda: busy.set() or free.wait())
     busy.wait()
     adding = repo.submit(repo.add, make_record())
 
@@ -54,7 +54,7 @@ def test_beats_are_written_before_what_waited_longer(
     repo.add(make_record())
     free = threading.Event()
     order: list[str] = []
-    database.writer.submit(Lane.MAINTENANCE, free.wait)
+    database.writer.submit(Priority.MAINTENANCE, free.wait)
 
     adding = repo.submit(repo.add, make_record("other"))
     beating = repo.submit(repo.update_heartbeat, "summariser-1")

@@ -11,7 +11,7 @@ import pytest
 from peewee import SqliteDatabase
 
 from store import StoreUnavailable
-from store.writer import Lane, Writer
+from store.writer import Priority, Writer
 
 Held = Callable[[], AbstractContextManager[None]]
 
@@ -46,7 +46,7 @@ def held(writer: Writer) -> Held:
     @contextmanager
     def held() -> Iterator[None]:
         busy, free = threading.Event(), threading.Event()
-        writer.submit(Lane.MAINTENANCE, lambda: (busy.set(), free.wait()))
+        writer.submit(Priority.MAINTENANCE, lambda: (busy.set(), free.wait()))
         busy.wait()
         try:
             yield
@@ -87,7 +87,7 @@ def trace(database: SqliteDatabase, writer: Writer) -> list[str]:
     """Return a list that grows by the statements the writer executes."""
     seen: list[str] = []
     writer.submit(
-        Lane.MAINTENANCE,
+        Priority.MAINTENANCE,
         lambda: database.connection().set_trace_callback(seen.append),
     ).result()
     return seen
@@ -102,7 +102,7 @@ def test_what_waits_shares_one_transaction(
 ) -> None:
     """Jobs queued while the writer is busy are committed together."""
     with held():
-        futures = [writer.submit(Lane.CHANGE, write(text)) for text in "abc"]
+        futures = [writer.submit(Priority.CHANGE, write(text)) for text in "abc"]
 
     assert [future.result() for future in futures] == ["a", "b", "c"]
     assert [line for line in trace if line.startswith(("BEGIN", "COMMIT"))] == [
@@ -116,8 +116,8 @@ def test_nobody_is_answered_before_the_commit(
 ) -> None:
     """While a later job of the same transaction runs, the first still waits."""
     with held():
-        first = writer.submit(Lane.CHANGE, write("a"))
-        seen = writer.submit(Lane.CHANGE, lambda: (first.done(), notes()))
+        first = writer.submit(Priority.CHANGE, write("a"))
+        seen = writer.submit(Priority.CHANGE, lambda: (first.done(), notes()))
 
     assert seen.result() == (False, [])
     assert first.result() == "a"
@@ -138,10 +138,10 @@ def test_a_batch_is_answered_though_what_mends_it_fails(
         raise error
 
     with closing(Writer(database, mended=mend)) as writer:
-        failing = [writer.submit(Lane.HEARTBEAT, fail) for _ in range(2)]
+        failing = [writer.submit(Priority.HEARTBEAT, fail) for _ in range(2)]
 
         told = [str(one.exception(timeout=10)) for one in failing]
-        after = writer.submit(Lane.HEARTBEAT, lambda: "heard").result(timeout=10)
+        after = writer.submit(Priority.HEARTBEAT, lambda: "heard").result(timeout=10)
 
     assert told == ["the change was not stored: gone"] * 2
     assert (after, writer.lag_seconds()) == ("heard", 0)
@@ -157,9 +157,9 @@ def test_a_failing_job_is_undone_alone(
         raise LookupError("on purpose")
 
     with held():
-        before = writer.submit(Lane.CHANGE, write("before"))
-        failing = writer.submit(Lane.CHANGE, fail)
-        after = writer.submit(Lane.CHANGE, write("after"))
+        before = writer.submit(Priority.CHANGE, write("before"))
+        failing = writer.submit(Priority.CHANGE, fail)
+        after = writer.submit(Priority.CHANGE, write("after"))
 
     with pytest.raises(LookupError, match="on purpose"):
         failing.result()
@@ -167,12 +167,12 @@ def test_a_failing_job_is_undone_alone(
     assert notes() == ["before", "after"]
 
 
-@pytest.mark.parametrize("lane", [Lane.CHANGE, Lane.MAINTENANCE])
+@pytest.mark.parametrize("priority", [Priority.CHANGE, Priority.MAINTENANCE])
 def test_an_error_of_the_database_is_told_as_unavailable(
-    writer: Writer, database: SqliteDatabase, lane: Lane
+    writer: Writer, database: SqliteDatabase, priority: Priority
 ) -> None:
     """No caller has to know which database is behind the store."""
-    failing = writer.submit(lane, lambda: database.execute_sql("SELECT missing"))
+    failing = writer.submit(priority, lambda: database.execute_sql("SELECT missing"))
 
     with pytest.raises(StoreUnavailable, match="no such column: missing"):
         failing.result()
@@ -185,11 +185,11 @@ def test_a_transaction_that_cannot_begin_fails_all_its_callers(
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with held():
-            futures = [writer.submit(Lane.CHANGE, write(text)) for text in "ab"]
+            futures = [writer.submit(Priority.CHANGE, write(text)) for text in "ab"]
         errors = [future.exception() for future in futures]
         other.execute("ROLLBACK")
 
-    writer.submit(Lane.CHANGE, write("c")).result()
+    writer.submit(Priority.CHANGE, write("c")).result()
 
     assert [type(error) for error in errors] == [StoreUnavailable] * 2
     assert [str(error) for error in errors] == [
@@ -206,11 +206,11 @@ def test_a_transaction_that_cannot_commit_fails_all_its_callers(
         other.execute("BEGIN")
         other.execute("SELECT * FROM notes").fetchall()
         with held():
-            futures = [writer.submit(Lane.CHANGE, write(text)) for text in "ab"]
+            futures = [writer.submit(Priority.CHANGE, write(text)) for text in "ab"]
         errors = [future.exception() for future in futures]
         other.execute("ROLLBACK")
 
-    writer.submit(Lane.CHANGE, write("c")).result()
+    writer.submit(Priority.CHANGE, write("c")).result()
 
     assert [type(error) for error in errors] == [StoreUnavailable] * 2
     assert notes() == ["c"]
@@ -222,15 +222,15 @@ def test_a_full_disk_undoes_the_whole_transaction(
     """SQLite ends the transaction itself, so nobody may be told it was stored."""
     fill = "INSERT INTO notes VALUES (zeroblob(1000000))"
     writer.submit(
-        Lane.MAINTENANCE, lambda: database.execute_sql("PRAGMA max_page_count = 9")
+        Priority.MAINTENANCE, lambda: database.execute_sql("PRAGMA max_page_count = 9")
     ).result()
 
     with held():
-        before = writer.submit(Lane.CHANGE, write("before"))
-        full = writer.submit(Lane.CHANGE, lambda: database.execute_sql(fill))
-        after = writer.submit(Lane.CHANGE, write("after"))
+        before = writer.submit(Priority.CHANGE, write("before"))
+        full = writer.submit(Priority.CHANGE, lambda: database.execute_sql(fill))
+        after = writer.submit(Priority.CHANGE, write("after"))
     errors = [future.exception() for future in (before, full, after)]
-    writer.submit(Lane.CHANGE, write("small")).result()
+    writer.submit(Priority.CHANGE, write("small")).result()
 
     assert [type(error) for error in errors] == [StoreUnavailable] * 3
     assert notes() == ["small"]
@@ -242,8 +242,10 @@ def test_lanes_go_in_their_order(writer: Writer, held: Held) -> None:
 
     with held():
         futures = [
-            writer.submit(lane, lambda lane=lane: order.append(lane.name))
-            for lane in reversed(Lane)
+            writer.submit(
+                priority, lambda priority=priority: order.append(priority.name)
+            )
+            for priority in reversed(Priority)
             for _ in range(2)
         ]
     for future in futures:
@@ -255,35 +257,37 @@ def test_lanes_go_in_their_order(writer: Writer, held: Held) -> None:
     ]
 
 
-@pytest.mark.parametrize("lanes", [[Lane.SWEEP], [Lane.BULK], [Lane.BULK, Lane.SWEEP]])
+@pytest.mark.parametrize(
+    "priorities", [[Priority.SWEEP], [Priority.BULK], [Priority.BULK, Priority.SWEEP]]
+)
 def test_a_beat_overtakes_what_is_long(
-    writer: Writer, held: Held, lanes: list[Lane]
+    writer: Writer, held: Held, priorities: list[Priority]
 ) -> None:
     """Chunks of a sweep and bulk beats go one by one: a beat waits for one at most."""
     order: list[str] = []
 
     def work_long() -> None:
         if not order:
-            writer.submit(Lane.HEARTBEAT, lambda: order.append("beat"))
+            writer.submit(Priority.HEARTBEAT, lambda: order.append("beat"))
         order.append("long")
 
     with held():
-        waiting = [writer.submit(lane, work_long) for lane in lanes * 3]
+        waiting = [writer.submit(priority, work_long) for priority in priorities * 3]
     for future in waiting:
         future.result()
 
-    assert order == ["long", "beat"] + ["long"] * (3 * len(lanes) - 1)
+    assert order == ["long", "beat"] + ["long"] * (3 * len(priorities) - 1)
 
 
-@pytest.mark.parametrize("lane", [Lane.SWEEP, Lane.BULK])
+@pytest.mark.parametrize("priority", [Priority.SWEEP, Priority.BULK])
 def test_a_beat_is_answered_before_what_is_long_begins(
-    writer: Writer, held: Held, lane: Lane
+    writer: Writer, held: Held, priority: Priority
 ) -> None:
     """It shares no transaction with it, although both waited."""
     answered: list[bool] = []
     with held():
-        beat = writer.submit(Lane.HEARTBEAT, lambda: None)
-        long = writer.submit(lane, lambda: answered.append(beat.done()))
+        beat = writer.submit(Priority.HEARTBEAT, lambda: None)
+        long = writer.submit(priority, lambda: answered.append(beat.done()))
 
     long.result()
 
@@ -298,9 +302,9 @@ def test_a_beat_goes_between_what_is_long_and_the_checkpoint(
     writer = Writer(database, tend=lambda: order.append("checkpoint"))
 
     def chunk() -> None:
-        writer.submit(Lane.HEARTBEAT, lambda: order.append("beat"))
+        writer.submit(Priority.HEARTBEAT, lambda: order.append("beat"))
 
-    writer.submit(Lane.SWEEP, chunk).result()
+    writer.submit(Priority.SWEEP, chunk).result()
     writer.close()
 
     assert order == ["beat", "checkpoint"]
@@ -312,10 +316,10 @@ def test_a_cancelled_job_is_skipped(
     """A caller that went away before its job began changes nothing."""
     with held():
         gone = [
-            writer.submit(lane, write("gone"))
-            for lane in (Lane.CHANGE, Lane.MAINTENANCE)
+            writer.submit(priority, write("gone"))
+            for priority in (Priority.CHANGE, Priority.MAINTENANCE)
         ]
-        kept = writer.submit(Lane.CHANGE, write("kept"))
+        kept = writer.submit(Priority.CHANGE, write("kept"))
         cancelled = [future.cancel() for future in gone]
 
     assert cancelled == [True, True]
@@ -327,7 +331,7 @@ def test_a_job_that_began_cannot_be_cancelled(writer: Writer, held: Held) -> Non
     """Its caller learns how it went."""
     with held():
         answers: list[bool] = []
-        job = writer.submit(Lane.CHANGE, lambda: answers.append(job.cancel()))
+        job = writer.submit(Priority.CHANGE, lambda: answers.append(job.cancel()))
 
     assert job.result() is None
     assert answers == [False]
@@ -341,9 +345,11 @@ def test_maintenance_runs_outside_a_transaction(
     def in_transaction() -> bool:
         return bool(database.connection().in_transaction)
 
-    lanes = (Lane.CHANGE, Lane.MAINTENANCE)
+    priorities = (Priority.CHANGE, Priority.MAINTENANCE)
 
-    assert [writer.submit(lane, in_transaction).result() for lane in lanes] == [
+    assert [
+        writer.submit(priority, in_transaction).result() for priority in priorities
+    ] == [
         True,
         False,
     ]
@@ -354,7 +360,7 @@ def test_close_commits_what_was_accepted(
 ) -> None:
     """Also what takes more than one transaction."""
     with held():
-        futures = [writer.submit(Lane.SWEEP, write(text)) for text in "abc"]
+        futures = [writer.submit(Priority.SWEEP, write(text)) for text in "abc"]
         closing = threading.Thread(target=writer.close)
         closing.start()
     closing.join()
@@ -368,7 +374,7 @@ def test_a_closed_writer_accepts_nothing(writer: Writer, write: Write) -> None:
     writer.close()
 
     with pytest.raises(StoreUnavailable, match="the store is closed"):
-        writer.submit(Lane.CHANGE, write("late"))
+        writer.submit(Priority.CHANGE, write("late"))
 
 
 def test_closing_twice_is_closing_once(writer: Writer) -> None:
@@ -388,9 +394,9 @@ def test_once_a_transaction_failed_the_next_ones_fail_soon(
         began = time.monotonic()
         for text in "abc":
             with pytest.raises(StoreUnavailable):
-                writer.submit(Lane.CHANGE, write(text)).result()
+                writer.submit(Priority.CHANGE, write(text)).result()
         waited = time.monotonic() - began
-    writer.submit(Lane.CHANGE, write("d")).result()
+    writer.submit(Priority.CHANGE, write("d")).result()
     writer.close()
 
     assert 0.5 <= waited < 0.9
@@ -407,9 +413,9 @@ def test_maintenance_is_done_though_what_tends_the_log_fails(
         raise OSError("no such device")
 
     writer = Writer(database, tend=fail, ready=ready.wait)
-    writer.submit(Lane.CHANGE, write("first"))
-    writer.submit(Lane.CHANGE, write("second"))
-    maintained = writer.submit(Lane.MAINTENANCE, lambda: "done")
+    writer.submit(Priority.CHANGE, write("first"))
+    writer.submit(Priority.CHANGE, write("second"))
+    maintained = writer.submit(Priority.MAINTENANCE, lambda: "done")
     ready.set()
 
     assert maintained.result(timeout=5) == "done"
@@ -427,7 +433,7 @@ def test_the_writer_outlives_what_fails_behind_a_commit(
         raise PermissionError("the log may not be looked at")
 
     writer = Writer(database, fail)
-    answers = [writer.submit(Lane.CHANGE, write(text)).result(30) for text in "ab"]
+    answers = [writer.submit(Priority.CHANGE, write(text)).result(30) for text in "ab"]
     writer.close()
 
     assert answers == ["a", "b"]
