@@ -16,9 +16,9 @@ from store.faults import is_locked
 from store.figures import Figures, Ledger
 from store.queries import execute
 from store.readers import Readers
-from store.room import Room
+from store.room import Room, file_bytes
 from store.soundness import Soundness
-from store.wal import WriteAheadLog, log_bytes, may_lose_commits
+from store.wal import WriteAheadLog, may_lose_commits
 from store.writer import Priority, Writer
 
 #: How long a connection waits for another process's lock before it gives up.
@@ -137,7 +137,7 @@ class SqliteRegistryDatabase(RegistryDatabase):
 
     def figures(self) -> Figures:
         """Return what was counted."""
-        return self.ledger.figures(log_bytes(self._log_file))
+        return self.ledger.figures(file_bytes(self._log_file))
 
     def close(self) -> None:
         """See `RegistryDatabase`."""

@@ -162,7 +162,7 @@ class Room:
         if code != sqlite3.SQLITE_IOERR:
             return code == sqlite3.SQLITE_FULL
         largest = max(
-            _size(Path(f"{self._database}{suffix}")) for suffix in ("", "-wal", "-shm")
+            file_bytes(f"{self._database}{suffix}") for suffix in ("", "-wal", "-shm")
         )
         soft, _hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         limited = soft != resource.RLIM_INFINITY and largest + _TIGHT_BYTES > soft
@@ -198,7 +198,7 @@ class Room:
         return True
 
     def _held(self) -> int:
-        return _size(self._path)
+        return file_bytes(self._path)
 
     def _step(self) -> int:
         return max(1, self._bytes // _STEPS)
@@ -212,9 +212,10 @@ class Room:
         return disk.f_bavail * disk.f_frsize
 
 
-def _size(path: Path) -> int:
+def file_bytes(path: Path | str) -> int:
+    """Return the size of a file; 0 where there is none, or none that we may see."""
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 - often, and most are no Path
     except OSError:
         return 0
 

@@ -9,7 +9,6 @@ next ones are held back until the log has been emptied.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +19,7 @@ from store import failpoints
 from store.pacing import Pace
 from store.queries import execute
 from store.readers import Readers
-from store.room import Room
+from store.room import Room, file_bytes
 from store.telling import Telling
 
 log = logging.getLogger(__name__)
@@ -40,14 +39,6 @@ _PATIENCE_SECONDS = 0.1
 #: again, unless that one is gone. Each try ends our own readers for nothing; at every
 #: checkpoint, 29 of 32 listings were cut off while another process read.
 _RETRY_SECONDS = 10.0
-
-
-def log_bytes(log_file: str) -> int:
-    """Return the size of a log; 0 where there is none, or none that we may see."""
-    try:
-        return os.stat(log_file).st_size  # noqa: PTH116 - often
-    except OSError:
-        return 0
 
 
 def may_lose_commits(version: tuple[int, int, int]) -> bool:
@@ -104,7 +95,7 @@ class WriteAheadLog:
         if rows - self._rows_looked_at < _ROWS_BETWEEN_LOOKS and not due:
             return
         self._rows_looked_at = rows
-        too_long = log_bytes(self._log_file) > self._limit_bytes
+        too_long = file_bytes(self._log_file) > self._limit_bytes
         hindered = self._monotonic() < self._retry_at
         if not due and (not too_long or hindered):
             return

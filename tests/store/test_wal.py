@@ -212,7 +212,7 @@ def test_a_log_that_may_not_be_seen_is_no_error(
     def stat(path: str) -> None:
         raise PermissionError(path)
 
-    monkeypatch.setattr("store.wal.os.stat", stat)
+    monkeypatch.setattr("store.room.os.stat", stat)
 
     assert repo.figures().log_bytes == 0
 
