@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.errors import overloaded
+from api.errors import unavailable
 
 
 class Budget:
@@ -24,7 +24,7 @@ class Budget:
                 taken. Where none are, anything is granted, however large.
         """
         if self._taken_bytes and self._taken_bytes + size > self._most_bytes:
-            raise overloaded()
+            raise unavailable("overloaded")
         self._taken_bytes += size
 
     def give_back(self, size: int) -> None:

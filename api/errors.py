@@ -60,7 +60,7 @@ CODES = {
 }
 
 #: Seconds after which a caller may try again what the store could not do.
-RETRY_AFTER_SECONDS = 1
+_RETRY_AFTER_SECONDS = 1
 #: The same for what there is no quota for: an agent has to go first.
 _RETRY_QUOTA_AFTER_SECONDS = 30
 
@@ -139,10 +139,14 @@ def shown(name: str) -> str:
     return name if _FIELD_NAME.fullmatch(name) else "?"
 
 
-def overloaded() -> ProblemError:
-    """Return the problem of a call that is one too many."""
-    retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return ProblemError(503, "overloaded", headers=retry_after)
+def retry_after(seconds: int) -> dict[str, str]:
+    """Return the header that asks a caller to wait."""
+    return {"Retry-After": str(seconds)}
+
+
+def unavailable(code: str) -> ProblemError:
+    """Return the problem of a call that may be made again soon."""
+    return ProblemError(503, code, headers=retry_after(_RETRY_AFTER_SECONDS))
 
 
 def invalid(field: str, reason: str) -> ProblemError:
@@ -208,16 +212,12 @@ def _problem_of(error: StoreError) -> ProblemError:
     if isinstance(error, NotOwner):
         return forbidden()
     if isinstance(error, QuotaExceeded):
-        return ProblemError(
-            429,
-            "quota_exceeded",
-            headers={"Retry-After": str(_RETRY_QUOTA_AFTER_SECONDS)},
-        )
+        wait = retry_after(_RETRY_QUOTA_AFTER_SECONDS)
+        return ProblemError(429, "quota_exceeded", headers=wait)
     if isinstance(error, StoreUnusable):
         log.error("%s", error, extra={"action": "store_unusable"})
-    retry_after = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    code = "store_full" if isinstance(error, StoreFull) else "store_unavailable"
-    return ProblemError(503, code, headers=retry_after)
+    full = isinstance(error, StoreFull)
+    return unavailable("store_full" if full else "store_unavailable")
 
 
 def install(app: FastAPI, *, refused: Refused) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from api import describe
 from api.access import CallerOf
-from api.errors import RETRY_AFTER_SECONDS, ProblemError, problem_response
+from api.errors import problem_response, unavailable
 from api.grammar import Instant
 from api.handover import hand
 from api.models import json_response
@@ -171,5 +171,4 @@ def _guard_health(held: int, hold: Hold | None) -> GuardHealth:
 
 
 def _unwell(code: str, known: dict[str, Any]) -> Response:
-    retry = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return problem_response(ProblemError(503, code, headers=retry), known)
+    return problem_response(unavailable(code), known)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.budget import Budget
-from api.errors import overloaded
+from api.errors import unavailable
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Listings:
         now = self._monotonic()
         waiting = (since for one, since in self._asked.items() if not one.running())
         if now - next(waiting, now) > self._most_wait_seconds:
-            raise overloaded()
+            raise unavailable("overloaded")
         asked = ask()
         self._asked[asked] = now
         try:

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 
-from api.errors import ProblemError
+from api.errors import ProblemError, retry_after
 
 
 class Throttle:
@@ -44,6 +44,5 @@ class Throttle:
         left = min(self._burst, left + (now - since) * self._per_second)
         if left < 1:
             wait = math.ceil((1 - left) / self._per_second)
-            headers = {"Retry-After": str(wait)}
-            raise ProblemError(429, "too_many_registrations", headers=headers)
+            raise ProblemError(429, "too_many_registrations", headers=retry_after(wait))
         self._buckets[owner] = (left - 1, now)
