@@ -1,6 +1,5 @@
-"""All connections of a listener: their deadlines, and how many there may be."""
+"""How many connections there may be, and who makes room for the next."""
 
-import logging
 import resource
 from collections import Counter
 from collections.abc import Callable
@@ -8,88 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from api.metrics import ClosingCause
-from daemon.connections import Connections, Limits, most_connections
+from daemon.connections import Connections, most_connections
 
-LIMITS = Limits(
-    request_seconds=10,
-    response_seconds=30,
-    keep_alive_seconds=75,
-    unfinished_requests=4,
-    unfinished_requests_per_peer=3,
-)
-MOST = 6
-
-
-class Wire:
-    """One connection, which writes down what is said to it."""
-
-    def __init__(self, peer: str) -> None:
-        self.peer = peer
-        self.told: list[str] = []
-
-    def expire(self) -> None:
-        """Write it down."""
-        self.told.append("expire")
-
-    def close_idle(self) -> None:
-        """Write it down."""
-        self.told.append("close_idle")
-
-    def abort(self) -> None:
-        """Write it down."""
-        self.told.append("abort")
-
-
-class Clock:
-    """A clock that a test turns."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Return the clock that the connections go by."""
-    return Clock()
-
-
-@pytest.fixture
-def closed() -> Counter[ClosingCause]:
-    """Return what counts the causes."""
-    return Counter()
-
-
-@pytest.fixture
-def connections(clock: Clock, closed: Counter[ClosingCause]) -> Connections:
-    """Return connections with small limits."""
-    return Connections(
-        LIMITS,
-        most=MOST,
-        closed=lambda cause: closed.update([cause]),
-        monotonic=clock,
-    )
-
-
-@pytest.fixture
-def connect(connections: Connections) -> Callable[..., Wire]:
-    """Return what opens a connection of a peer."""
-
-    def connect(peer: str = "10.0.0.1") -> Wire:
-        wire = Wire(peer)
-        connections.opened(wire)
-        return wire
-
-    return connect
-
-
-def _rest(connections: Connections, wire: Wire) -> None:
-    """Let a request come, and be answered."""
-    connections.received(wire)
-    connections.answered(wire)
+from .wire import Clock, Wire, _rest
 
 
 def _crowd(
@@ -101,109 +21,6 @@ def _crowd(
         crowd.append(connect())
         connections.received(crowd[-1])
     return crowd
-
-
-def test_a_connection_that_sends_nothing_expires(
-    connections: Connections, connect: Callable[..., Wire], clock: Clock
-) -> None:
-    """At its deadline, not before, and once."""
-    wire = connect()
-    clock.now += 9.9
-    connections.sweep()
-    before = list(wire.told)
-    clock.now += 0.1
-
-    connections.sweep()
-    connections.sweep()
-
-    assert (before, wire.told) == ([], ["expire"])
-
-
-def test_the_first_byte_gives_a_request_its_own_time(
-    connections: Connections, connect: Callable[..., Wire], clock: Clock
-) -> None:
-    """The deadline is counted from there, and those behind it keep their order."""
-    first, second = connect(), connect()
-    clock.now += 5
-    connections.begun(first)
-    clock.now += 5
-
-    connections.sweep()
-
-    assert (first.told, second.told) == ([], ["expire"])
-
-
-def test_a_request_that_is_being_answered_has_no_deadline(
-    connections: Connections, connect: Callable[..., Wire], clock: Clock
-) -> None:
-    """However long its answer takes."""
-    wire = connect()
-    connections.received(wire)
-    clock.now += 1_000
-
-    connections.sweep()
-
-    assert wire.told == []
-
-
-def test_a_connection_at_rest_is_closed_after_its_time(
-    connections: Connections,
-    connect: Callable[..., Wire],
-    clock: Clock,
-    closed: Counter[ClosingCause],
-) -> None:
-    """As idle, which is no cause that is counted."""
-    wire = connect()
-    _rest(connections, wire)
-    clock.now += 74
-    _rest(connections, wire)
-    clock.now += 74
-    connections.sweep()
-    before = list(wire.told)
-    clock.now += 1
-
-    connections.sweep()
-
-    assert (before, wire.told) == ([], ["close_idle"])
-    assert not closed
-
-
-def test_an_answer_that_is_not_read_is_cut(
-    connections: Connections,
-    connect: Callable[..., Wire],
-    clock: Clock,
-    closed: Counter[ClosingCause],
-) -> None:
-    """From when it began to wait, however often that is told."""
-    wire = connect()
-    connections.received(wire)
-    connections.stalled(wire, 1)
-    clock.now += 20
-    connections.stalled(wire, 1)
-    clock.now += 10
-
-    connections.sweep()
-
-    assert wire.told == ["abort"]
-    assert closed == {ClosingCause.SLOW_READER: 1}
-
-
-def test_a_reader_that_reads_on_is_not_cut(
-    connections: Connections, connect: Callable[..., Wire], clock: Clock
-) -> None:
-    """Each time it has read what waited, its time begins anew."""
-    wire = connect()
-    connections.received(wire)
-    for _ in range(3):
-        connections.stalled(wire, 1)
-        clock.now += 20
-        connections.sweep()
-        connections.flowing(wire)
-    clock.now += 100
-
-    connections.sweep()
-
-    assert wire.told == []
 
 
 def test_the_oldest_of_a_peer_makes_room_for_its_next(
@@ -381,33 +198,6 @@ def test_who_is_lost_makes_room(
 
     assert wire.told == []
     assert not connections._unfinished_of
-
-
-def test_what_was_closed_is_told_in_one_line(
-    connections: Connections,
-    connect: Callable[..., Wire],
-    clock: Clock,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """By cause, with the address that most of it came from; every ten seconds."""
-    caplog.set_level(logging.INFO)
-    for peer in ("10.0.0.1", "10.0.0.2", "10.0.0.2"):
-        connect(peer)
-    connections.count(ClosingCause.BROKEN, connect("10.0.0.2"))
-    clock.now += 10
-    connections.sweep()
-    for _ in range(9):
-        connections.count(ClosingCause.BROKEN, Wire("10.0.0.3"))
-        clock.now += 1
-        connections.sweep()
-    told = list(caplog.messages)
-    clock.now += 1
-    connections.sweep()
-
-    assert told == ["Closed connections: 4 late, 1 broken; 4 of them with 10.0.0.2"]
-    assert caplog.messages[1:] == [
-        "Closed connections: 9 broken; 9 of them with 10.0.0.3"
-    ]
 
 
 def test_descriptors_are_left_to_others() -> None:
