@@ -9,7 +9,7 @@ import pytest
 from api.metrics import ClosingCause
 from daemon.connections import Connections
 
-from .wire import Clock, Wire, _rest
+from .wire import Clock, Wire, rest
 
 
 def test_a_connection_that_sends_nothing_expires(
@@ -63,9 +63,9 @@ def test_a_connection_at_rest_is_closed_after_its_time(
 ) -> None:
     """As idle, which is no cause that is counted."""
     wire = connect()
-    _rest(connections, wire)
+    rest(connections, wire)
     clock.now += 74
-    _rest(connections, wire)
+    rest(connections, wire)
     clock.now += 74
     connections.sweep()
     before = list(wire.told)

@@ -9,7 +9,7 @@ import pytest
 from api.metrics import ClosingCause
 from daemon.connections import Connections, most_connections
 
-from .wire import Clock, Wire, _rest
+from .wire import Clock, Wire, rest
 
 
 def _crowd(
@@ -122,7 +122,7 @@ def test_who_rests_or_is_answered_is_not_counted(
 ) -> None:
     """Only who owes a request counts against the limits of those."""
     resting, answered = connect(), connect()
-    _rest(connections, resting)
+    rest(connections, resting)
     connections.received(answered)
 
     wires = [connect() for _ in range(3)]
@@ -135,7 +135,7 @@ def test_a_request_that_begins_after_a_rest_counts_again(
 ) -> None:
     """As the youngest: it has just begun."""
     rested = connect()
-    _rest(connections, rested)
+    rest(connections, rested)
     wires = [connect() for _ in range(2)]
     connections.begun(rested)
 

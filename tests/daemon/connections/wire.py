@@ -34,7 +34,7 @@ class Clock:
         return self.now
 
 
-def _rest(connections: Connections, wire: Wire) -> None:
+def rest(connections: Connections, wire: Wire) -> None:
     """Let a request come, and be answered."""
     connections.received(wire)
     connections.answered(wire)
