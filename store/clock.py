@@ -6,7 +6,7 @@ the machine. A test that freezes or replaces it therefore rules all of time.
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 #: An instant in UTC as a part of a file's name: sorts as text.
 FILE_STAMP = "%Y%m%dT%H%M%S.%fZ"
@@ -42,6 +42,14 @@ class LeaseTime(Protocol):
         """Return the instant at which leases are judged."""
 
 
+class Heard(NamedTuple):
+    """When an agent is heard."""
+
+    at: datetime
+    #: Lease time at that moment.
+    lease_now: datetime
+
+
 class Times:
     """The two times of a repository: one stamps what happens, one judges leases.
 
@@ -62,13 +70,13 @@ class Times:
         """See `LeaseTime`."""
         return self._lease_time.generation if self._lease_time else 0
 
-    def of_hearing(self) -> tuple[datetime, datetime]:
-        """Return the instant at which an agent is heard, and lease time.
+    def hear(self) -> Heard:
+        """Return when an agent is heard that calls now.
 
-        It is heard by the clock, but not before lease time: where that stands still
-        and the clock was stepped back, a lease begun by the clock would end before it
-        began. The re-arm states it anew.
+        By the clock, but not before lease time: where that stands still and the clock
+        was stepped back, a lease begun by the clock would end before it began. The
+        re-arm states it anew.
         """
         now = self.now()
         lease_now = self.lease_now() if self._lease_time else now  # one reading
-        return max(now, lease_now), lease_now
+        return Heard(max(now, lease_now), lease_now)

@@ -7,10 +7,10 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 from store.base import Lease, OwnedBeat, Renewal
-from store.clock import Times
+from store.clock import Heard, Times
 from store.connections import SqliteRegistryDatabase
 from store.errors import NotOwner
 from store.models import from_micros, to_micros
@@ -42,10 +42,6 @@ _KNOWN = """
 _FOREIGN = f"{_KNOWN} AND NOT {TOUCHES}"
 
 
-#: When heartbeats are heard, and lease time.
-_Heard: TypeAlias = tuple[datetime, datetime]
-
-
 class Heartbeats:
     """Renews the leases of one database; each call is a job of its writer, or a part.
 
@@ -60,14 +56,14 @@ class Heartbeats:
 
     def renew(self, agent_ids: Sequence[str]) -> dict[str, Lease]:
         """Renew leases; ids missing from the answer are unknown."""
-        return self._renew(agent_ids, "", self._times.of_hearing())
+        return self._renew(agent_ids, "", self._times.hear())
 
     def renew_by_owner(self, beats: Sequence[OwnedBeat]) -> dict[str, Renewal]:
         """Renew leases at one instant, on behalf of each owner those it may touch."""
         agent_ids: defaultdict[str, list[str]] = defaultdict(list)
         for agent_id, owner in beats:
             agent_ids[owner].append(agent_id)
-        heard = self._times.of_hearing()
+        heard = self._times.hear()
         return {
             owner: self._renew_of(ids, owner, heard) for owner, ids in agent_ids.items()
         }
@@ -80,7 +76,7 @@ class Heartbeats:
         """
         different = list(dict.fromkeys(agent_ids))
         ids = json.dumps(different)
-        beats, revived = self._beats(ids, owner, self._times.of_hearing())
+        beats, revived = self._beats(ids, owner, self._times.hear())
         renewed = self._execute(_RENEW, beats).rowcount
         whole = renewed == len(different)
         if not whole and owner and (foreign := self._foreign(ids, owner)):
@@ -92,14 +88,14 @@ class Heartbeats:
         found = set(json.loads(known))
         return [agent_id for agent_id in different if agent_id not in found]
 
-    def _renew_of(self, agent_ids: list[str], owner: str, heard: _Heard) -> Renewal:
+    def _renew_of(self, agent_ids: list[str], owner: str, heard: Heard) -> Renewal:
         leases = self._renew(agent_ids, owner, heard)
         if not owner or len(leases) == len(agent_ids):
             return Renewal(leases)
         return Renewal(leases, self._foreign(json.dumps(agent_ids), owner))
 
     def _renew(
-        self, agent_ids: Sequence[str], owner: str, heard: _Heard
+        self, agent_ids: Sequence[str], owner: str, heard: Heard
     ) -> dict[str, Lease]:
         beats, revived = self._beats(json.dumps(agent_ids), owner, heard)
         rows = self._execute(_RENEW_RETURNING, beats).fetchall()
@@ -112,7 +108,7 @@ class Heartbeats:
             renewed[agent_id] = Lease(instants[micros], ttl_seconds)
         return renewed
 
-    def _beats(self, ids: str, owner: str, heard: _Heard) -> tuple[dict[str, Any], int]:
+    def _beats(self, ids: str, owner: str, heard: Heard) -> tuple[dict[str, Any], int]:
         """Return the values that store beats, and how many dead come back by them.
 
         Args:
@@ -120,9 +116,8 @@ class Heartbeats:
             owner: on whose behalf.
             heard: when.
         """
-        now, lease_now = heard
-        beats = {"now": to_micros(now), "ids": ids, "owner": owner}
-        judged = beats | {"now": to_micros(lease_now)}
+        beats = {"now": to_micros(heard.at), "ids": ids, "owner": owner}
+        judged = beats | {"now": to_micros(heard.lease_now)}
         (dead,) = self._execute(_COUNT_DEAD, judged).fetchone()
         return beats, dead
 

@@ -316,7 +316,7 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
         ids = json.dumps([record.agent_id for record in records])
         rows = self._write(_REGISTERED, {"ids": ids}).fetchall()
         standing = {record.agent_id: record for record in map(from_row, rows)}
-        now, lease_now = self._times.of_hearing()
+        now, lease_now = self._times.hear()
         self._admissions.begin()
         registrations: list[Registration | StoreError] = []
         changed: dict[str, AgentRecord] = {}
