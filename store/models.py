@@ -132,8 +132,9 @@ class AgentRecord(Model):
         table_name = "agents"
         legacy_table_names = False
         # Finding who does some work is the question asked most; an index that no
-        # heartbeat touches answers it in the order of ids.
-        indexes = ((("agent_name", "agent_id"), False),)
+        # heartbeat touches tells the ids. Those who registered together lie together:
+        # in the order of ids each removal changed a page of its own here.
+        indexes = ((("agent_name", "registered_at", "agent_id"), False),)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as in peewee
         super().__init__(*args, **kwargs)

@@ -24,12 +24,13 @@ from store.queries import execute
 #: Marks a file as ours in its header: "AREG".
 APPLICATION_ID = 0x41524547
 #: The layout this program writes and reads.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 #: What brings a database of a version to the next one.
 _MIGRATIONS = {
     1: ("ALTER TABLE agents ADD COLUMN rearms REAL NOT NULL DEFAULT 0",),
     2: ("ALTER TABLE agents ADD COLUMN owner VARCHAR(64) NOT NULL DEFAULT ''",),
+    3: ("DROP INDEX IF EXISTS agents_agent_name_agent_id",),
 }
 
 #: What an operator can do about a file that is damaged.

@@ -179,12 +179,14 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
 
         def page(now: datetime) -> AgentPage:
             at = self._judging(now)
-            statement = listing.page(agents, at, after, limit)
+            walking = limit is not None and self._is_common(agents.name)
+            statement = listing.page(agents, at, after, limit, walking=walking)
             objects, count, last = execute(database, *statement).fetchone()
             body = b"[%b]" % (objects or b"")
             if limit is None or count < limit:
                 return AgentPage(body, None)
-            more = execute(database, *listing.follows(agents, at, last)).fetchone()
+            follows = listing.follows(agents, at, last, walking=walking)
+            more = execute(database, *follows).fetchone()
             return AgentPage(body, last if more else None)
 
         return self._snapshots.judged(page, now)
@@ -301,6 +303,12 @@ class SqliteAgentRegistryRepository(AgentRegistryRepository):
     ) -> int | None:
         """See `AgentRegistryRepository`."""
         return self._rearming.rearm(stopped_at, heard_at or stopped_at, keep_on)
+
+    def _is_common(self, name: str | None) -> bool:
+        if name is None:
+            return False
+        found = execute(self._database.reading, *listing.is_common(name)).fetchone()
+        return found is not None
 
     def _judging(self, now: datetime) -> listing.Judged:
         return listing.Judged(now, self._held_after(now))

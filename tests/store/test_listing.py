@@ -1,8 +1,10 @@
 """What every repository does, whatever database is behind it: the lists."""
 
 import json
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -93,6 +95,69 @@ class TestOrder:
         agents = AgentFilter(host="10.0.0.7", metadata={"zone": "x"})
 
         assert ids(repo.list_page(agents, now=NOON, limit=2)) == ["b", "d"]
+
+
+class TestName:
+    """Agents of a name are sorted, or found among all, by how many there are."""
+
+    @pytest.fixture(params=[1, 10_000], ids=["found among all", "sorted"], autouse=True)
+    def _sorted_at_most(
+        self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("store.listing._SORTED_AT_MOST", request.param)
+
+    @pytest.fixture
+    def fleet(self, repo: AgentRegistryRepository, at_noon: MakeRecord) -> list[str]:
+        """Add agents in no order; return the ids of those who are listed."""
+        numbers = list(range(60))
+        random.Random(1).shuffle(numbers)  # noqa: S311 - no secret
+        for number in numbers:
+            repo.add(
+                at_noon(
+                    f"agent-{number:02}",
+                    agent_name="Other" if number % 3 == 0 else "Summariser",
+                    host="10.0.0.8" if number % 5 == 0 else "10.0.0.7",
+                    ttl_seconds=1 if number % 7 == 0 else 60,
+                )
+            )
+        return [
+            f"agent-{number:02}"
+            for number in sorted(numbers)
+            if number % 3 and number % 5 and number % 7
+        ]
+
+    def test_all_of_a_name_are_in_the_order_of_ids(
+        self, repo: AgentRegistryRepository, fleet: list[str]
+    ) -> None:
+        """In whichever order they registered."""
+        agents = AgentFilter(name="Summariser", host="10.0.0.7")
+
+        assert ids(repo.list_page(agents, now=NOON + SECOND)) == fleet
+
+    def test_pages_of_a_name_are_its_list_cut_in_pieces(
+        self, repo: AgentRegistryRepository, fleet: list[str]
+    ) -> None:
+        """No gap, no overlap; the last one says that it is."""
+        agents = AgentFilter(name="Summariser", host="10.0.0.7")
+        found, after = [], None
+        while True:
+            page = repo.list_page(agents, now=NOON + SECOND, after=after, limit=5)
+            found.append(ids(page))
+            if (after := page.next_after) is None:
+                break
+
+        assert list(chain.from_iterable(found)) == fleet
+        assert {len(page) for page in found[:-1]} == {5}
+        assert found[-1]
+
+    @pytest.mark.usefixtures("fleet")
+    def test_a_name_that_nobody_has_lists_nobody(
+        self, repo: AgentRegistryRepository
+    ) -> None:
+        """Nor is there a page behind."""
+        page = repo.list_page(AgentFilter(name="Nobody"), now=NOON, limit=5)
+
+        assert (ids(page), page.next_after) == ([], None)
 
 
 class TestFilter:

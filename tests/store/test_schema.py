@@ -5,11 +5,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from store import AgentRecord, Storage, StoreUnusable, create_storage_backend
+from store import (
+    AgentFilter,
+    AgentRecord,
+    Storage,
+    StoreUnusable,
+    create_storage_backend,
+)
+from store.listing import Judged, page
 from store.schema import APPLICATION_ID, SCHEMA_VERSION
 
 NEWER = SCHEMA_VERSION + 1
@@ -287,7 +295,7 @@ def test_the_questions_asked_most_are_answered_by_an_index(
     questions = {
         "expires_at <= 0 ORDER BY expires_at": "expires_at<?",
         "last_heartbeat < 0": "last_heartbeat<?",
-        "agent_name = 'x' ORDER BY agent_id": "agent_name=?",
+        "agent_name = 'x'": "agent_name=?",
         "agent_id = 'x'": "agent_id=?",
     }
 
@@ -299,3 +307,19 @@ def test_the_questions_asked_most_are_answered_by_an_index(
             assert plan.startswith("SEARCH agents USING INDEX")
             assert index in plan
             assert "TEMP B-TREE" not in plan
+
+
+def test_the_ids_of_a_name_are_told_by_its_index(storage: Storage, path: Path) -> None:
+    """They are sorted for a page, of which only so many rows are read."""
+    storage.database.open()
+    storage.database.close()
+    agents, now = AgentFilter(name="x"), datetime(2026, 3, 1, tzinfo=UTC)
+    sql, values = page(agents, Judged(now, now), after="a", limit=100)
+
+    with closing(sqlite3.connect(path)) as database:
+        plan = database.execute(f"EXPLAIN QUERY PLAN {sql}", values)
+        steps = [row[3] for row in plan]
+
+    named = "SEARCH agents USING COVERING INDEX agents_agent_name"
+    assert any(step.startswith(named) for step in steps)
+    assert "SEARCH agents USING INTEGER PRIMARY KEY (rowid=?)" in steps

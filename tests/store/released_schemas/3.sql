@@ -1,0 +1,14 @@
+PRAGMA application_id = 1095910727;
+PRAGMA user_version = 3;
+BEGIN TRANSACTION;
+CREATE TABLE "agents" ("agent_id" VARCHAR(255) NOT NULL PRIMARY KEY, "agent_name" VARCHAR(256) NOT NULL, "host" VARCHAR(256) NOT NULL, "port" INTEGER NOT NULL, "ttl_seconds" INTEGER NOT NULL, "metadata" TEXT NOT NULL, "last_heartbeat" INTEGER NOT NULL, "registered_at" INTEGER NOT NULL, "expires_at" INTEGER NOT NULL, "rearms" REAL NOT NULL, "owner" VARCHAR(64) NOT NULL);
+INSERT INTO "agents" VALUES('summariser-1','Summariser','10.0.0.7',8001,60,'{"gpu":true}',1772366430000000,1772366400000000,1772366490000000,0.0,'');
+INSERT INTO "agents" VALUES('summariser-2','Summariser','10.0.0.8',8001,90,'{}',1772366400000000,1772366400000000,1772366490000000,0.0,'');
+CREATE TABLE "guard" ("id" INTEGER NOT NULL PRIMARY KEY, "held_since" INTEGER NOT NULL, "hold_until" INTEGER NOT NULL, "level" VARCHAR(16) NOT NULL, "cap" INTEGER NOT NULL);
+CREATE TABLE "listening" ("id" INTEGER NOT NULL PRIMARY KEY, "resumed_at" INTEGER NOT NULL, "listened_at" INTEGER NOT NULL);
+INSERT INTO "listening" VALUES(1,1772366400000000,1772366430000000);
+CREATE INDEX "agents_last_heartbeat" ON "agents" ("last_heartbeat");
+CREATE INDEX "agents_expires_at" ON "agents" ("expires_at");
+CREATE INDEX "agents_agent_name_agent_id" ON "agents" ("agent_name", "agent_id");
+CREATE INDEX "agents_owner" ON "agents" ("owner") WHERE ("owner" != '');
+COMMIT;
