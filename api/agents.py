@@ -11,7 +11,7 @@ from api.body import refuse_body
 from api.errors import agent_not_found
 from api.grammar import AgentId, is_agent_id
 from api.handover import hand
-from api.models import AgentRegistrationRequest
+from api.models import AgentRegistrationRequest, json_response
 from api.registering import Registrar
 from store import AgentRegistryRepository
 
@@ -31,7 +31,9 @@ def install(
         registration: AgentRegistrationRequest, caller: CallerOf
     ) -> Response:
         """Register an agent, or replace its registration; renews its lease."""
-        return await registrar.register(registration, caller)
+        done = await registrar.register(registration, caller)
+        new = {} if done.location is None else {"Location": done.location}
+        return json_response(done.body, status=done.status, headers=new)
 
     @app.delete("/agents/{agent_id}", **describe.DEREGISTER)
     async def deregister(

@@ -25,6 +25,7 @@ _HEARTBEAT = re.compile(rf"/agents/({AGENT_ID})/heartbeat").fullmatch
 #: Headers that announce a body. An empty one, as many clients send, is none.
 _BODY = (b"content-length", b"transfer-encoding")
 _OF_BODY = (*_BODY, b"content-type")
+_JSON = (b"content-type", b"application/json")
 
 
 class HeartbeatLane:
@@ -55,18 +56,7 @@ class HeartbeatLane:
         except Exception as error:  # noqa: BLE001 - raised again where it is a fault
             await _answer_error(error, self._refused, scope, receive, send)
             return
-        body = HeartbeatAnswer.render(agent_id, lease)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    (b"content-length", b"%d" % len(body)),
-                    (b"content-type", b"application/json"),
-                ],
-            }
-        )
-        await send({"type": "http.response.body", "body": body})
+        await _send(send, 200, HeartbeatAnswer.render(agent_id, lease))
 
 
 class RegistrationLane:
@@ -95,14 +85,29 @@ class RegistrationLane:
             received = await _received(receive)
             registration = _registration(received)
             if registration is not None:
-                response = await self._registrar.register(registration, caller)
+                done = await self._registrar.register(registration, caller)
         except Exception as error:  # noqa: BLE001 - raised again where it is a fault
             await _answer_error(error, self._refused, scope, receive, send)
             return
         if registration is None:
             await self._app(scope, _again(received, receive), send)
-        else:
-            await response(scope, receive, send)
+            return
+        new = () if done.location is None else ((b"location", done.location.encode()),)
+        await _send(send, done.status, done.body, *new)
+
+
+async def _send(
+    send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]
+) -> None:
+    """Answer with JSON; a Starlette Response takes a tenth of a registration."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [*headers, (b"content-length", b"%d" % len(body)), _JSON],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _answer_error(

@@ -153,19 +153,20 @@ class RegistrationAnswer(AgentInfo):
 def _told(view: AgentView) -> dict[str, Any]:
     """Return the fields of AgentInfo, in their order."""
     record, judged, now = view
-    age = (now - record.last_heartbeat).total_seconds()
+    values = record.values()
+    age = (now - values["last_heartbeat"]).total_seconds()
     return {
-        "agent_id": record.agent_id,
-        "agent_name": record.agent_name,
-        "host": record.host,
-        "port": record.port,
-        "ttl_seconds": record.ttl_seconds,
-        "metadata": record.metadata,
+        "agent_id": values["agent_id"],
+        "agent_name": values["agent_name"],
+        "host": values["host"],
+        "port": values["port"],
+        "ttl_seconds": values["ttl_seconds"],
+        "metadata": values["metadata"],
         "is_alive": judged in (Status.ALIVE, Status.LATE),
         "status": judged,
-        "last_heartbeat": record.last_heartbeat,
-        "expires_at": record.expires_at,
-        "registered_at": record.registered_at,
+        "last_heartbeat": values["last_heartbeat"],
+        "expires_at": values["expires_at"],
+        "registered_at": values["registered_at"],
         "age_seconds": max(0.0, age),
     }
 

@@ -1,8 +1,8 @@
 """What registering is, whichever way the request came in."""
 
 from collections.abc import Callable, Sequence
-
-from fastapi.responses import Response
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from api import audit
 from api.access import Caller
@@ -12,7 +12,6 @@ from api.models import (
     AgentRegistrationRequest,
     RegistrationAnswer,
     TtlLimits,
-    json_response,
 )
 from api.throttle import Throttle
 from store import (
@@ -23,7 +22,24 @@ from store import (
     StoreError,
 )
 
-_INSTANTS = ("last_heartbeat", "registered_at", "expires_at")
+#: The store dates what it writes.
+_UNDATED = dict.fromkeys(
+    ("last_heartbeat", "registered_at", "expires_at"), datetime.min.replace(tzinfo=UTC)
+)
+
+
+class Registered(NamedTuple):
+    """How a registration is answered."""
+
+    #: JSON.
+    body: bytes
+    #: The path of an agent that is new; None: it was there.
+    location: str | None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return 200 if self.location is None else 201
 
 
 class Registrar:
@@ -55,8 +71,8 @@ class Registrar:
 
     async def register(
         self, registration: AgentRegistrationRequest, caller: Caller
-    ) -> Response:
-        """Register an agent on behalf of a caller, and answer.
+    ) -> Registered:
+        """Register an agent on behalf of a caller, and return the answer.
 
         Raises:
             ProblemError: 403 when the caller may not; 422 when the TTL is out of
@@ -70,10 +86,8 @@ class Registrar:
         done = await self._gatherer.join(wanted)
         audit.registered(caller, wanted.agent_id, done.outcome)
         body = RegistrationAnswer.render(done, self._repo.now())
-        if done.outcome is Outcome.CREATED:
-            location = {"Location": f"/agents/{wanted.agent_id}"}
-            return json_response(body, status=201, headers=location)
-        return json_response(body)
+        new = done.outcome is Outcome.CREATED
+        return Registered(body, f"/agents/{wanted.agent_id}" if new else None)
 
     def _each(
         self, _wanted: Sequence[AgentRecord], done: list[Registration | StoreError]
@@ -91,7 +105,5 @@ class Registrar:
         least, most = self._ttl.min_seconds, self._ttl.max_seconds
         if not least <= ttl_seconds <= most:
             raise invalid("ttl_seconds", f"must be from {least} to {most}")
-        # The store dates it as it writes it.
-        undated = dict.fromkeys(_INSTANTS, self._repo.now())
-        described = vars(registration) | {"ttl_seconds": ttl_seconds}
-        return AgentRecord.of(described | undated | {"rearms": 0, "owner": owner})
+        lease = {"ttl_seconds": ttl_seconds, "rearms": 0, "owner": owner}
+        return AgentRecord.of(vars(registration) | _UNDATED | lease)

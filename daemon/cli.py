@@ -31,6 +31,9 @@ _ConfigFile = Annotated[
 ]
 _BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 
+#: How many more there are before the garbage collector looks through the youngest.
+_OBJECTS_BETWEEN_COLLECTIONS = 5_000
+
 
 @main.callback(invoke_without_command=True)
 def serve(
@@ -108,10 +111,13 @@ def _keep_what_is_there() -> None:
     """Let the garbage collector look no more through what lives as long as we do.
 
     A full collection took 50 ms, every second under registrations, for which no beat
-    was heard: nearly all of it on what the imports made.
+    was heard: nearly all of it on what the imports made. Of what is made since, next to
+    nothing is garbage in cycles: to look once in 5,000 objects, and not in 700, takes
+    2 % less of a registration.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
 
 
 def _print(config: Config) -> None:

@@ -157,6 +157,10 @@ class AgentRecord(Model):
         record.__data__ = values
         return record
 
+    def values(self) -> dict[str, Any]:
+        """Return its values by field, all at once: each attribute takes 0.5 us."""
+        return {**self.__data__}
+
     @property
     def has_beaten(self) -> bool:
         """Whether the agent was heard after it registered."""

@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from fastapi.responses import Response
-
 from api.access import ANYBODY, Caller
 from api.models import AgentRegistrationRequest, TtlLimits
-from api.registering import Registrar
+from api.registering import Registered, Registrar
 from store import AgentRecord, Storage
 from store.sqlite import SqliteAgentRegistryRepository
 
@@ -39,12 +37,12 @@ def test_registrations_of_one_turn_are_one_batch(
     bodies = [make_body("a"), make_body("b"), make_body("a", port=9000)]
     wanted = [AgentRegistrationRequest(**body) for body in bodies]
 
-    async def register() -> list[Response]:
+    async def register() -> list[Registered]:
         registrar = Registrar(repo, TtlLimits())
         registering = [registrar.register(one, SOMEBODY) for one in wanted]
         return await asyncio.gather(*registering)
 
-    answers = [json.loads(bytes(answer.body)) for answer in asyncio.run(register())]
+    answers = [json.loads(answer.body) for answer in asyncio.run(register())]
 
     assert repo.batches == [["a", "b", "a"]]
     assert [(told["agent_id"], told["outcome"]) for told in answers] == [
@@ -61,7 +59,7 @@ def test_who_goes_away_is_registered_and_loses_nobody_elses_answer(
     """Two clients of one batch, of which one is cancelled."""
     first, second = (AgentRegistrationRequest(**make_body(name)) for name in "ab")
 
-    async def register() -> Response:
+    async def register() -> Registered:
         registrar = Registrar(storage.agents, TtlLimits())
         gone = asyncio.create_task(registrar.register(first, SOMEBODY))
         stays = asyncio.create_task(registrar.register(second, SOMEBODY))
@@ -69,5 +67,5 @@ def test_who_goes_away_is_registered_and_loses_nobody_elses_answer(
         gone.cancel()
         return await stays
 
-    assert asyncio.run(register()).status_code == 201
+    assert asyncio.run(register()).status == 201
     assert [agent.agent_id for agent in storage.agents.list_all()] == ["a", "b"]
