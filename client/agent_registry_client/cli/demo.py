@@ -54,8 +54,10 @@ def demo(
     client.health()  # nobody there is the first thing to hear of
     number = secrets.token_hex(2)
     seen = looks(client, {"metadata": {"demo": number}}, LOOK_SECONDS)
-    with shown(as_json=json) as where, _agents(client, number, ttl) as programs:
-        Demo(client, where, seen, programs, ends_at).play()
+    with shown(as_json=json) as where:
+        where.show(next(seen))  # nobody yet: all are seen to register
+        with _agents(client, number, ttl) as programs:
+            Demo(client, where, seen, programs, ends_at).play()
 
 
 class Demo:
