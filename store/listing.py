@@ -154,8 +154,7 @@ def follows(
     """Select a row if any agent that matches stands behind `after`."""
     where, values = _where(agents, at)
     place, placed = _place(agents, after, walking=walking)
-    order = "ORDER BY agent_id" if walking else ""
-    sql = f"SELECT 1 FROM agents WHERE {place} AND {where} {order} LIMIT 1"  # noqa: S608
+    sql = f"SELECT 1 FROM agents WHERE {place} AND {where} LIMIT 1"  # noqa: S608
     return sql, values | placed
 
 
