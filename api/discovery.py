@@ -2,16 +2,15 @@
 
 from collections import Counter
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
 
 from api import describe
 from api.errors import FieldError, ProblemError, agent_not_found, shown
+from api.finding import Finder
 from api.grammar import AGENT_ID_PATTERN, AgentId, is_agent_id
 from api.handover import hand
-from api.listings import Listings
 from api.models import AgentInfo, json_response
 from store import AgentFilter, AgentRegistryRepository
 
@@ -22,9 +21,8 @@ _METADATA = "metadata."
 _PARAMETERS = {"include_dead", "name", "host", "limit", "cursor"}
 
 
-def install(app: FastAPI, repo: AgentRegistryRepository) -> None:
+def install(app: FastAPI, repo: AgentRegistryRepository, finder: Finder) -> None:
     """Add the calls that read the agents in `repo`."""
-    listings = Listings()
 
     @app.get("/agents", **describe.LIST)
     async def list_agents(
@@ -42,12 +40,8 @@ def install(app: FastAPI, repo: AgentRegistryRepository) -> None:
     ) -> Response:
         """List the agents that match, ordered by id."""
         wanted = AgentFilter(include_dead, name, host, _metadata_filters(request))
-        page = await listings.read(
-            lambda: repo.submit(repo.list_page, wanted, after=cursor, limit=limit)
-        )
-        following = page.next_after
-        headers = _next_link(request, following) if following is not None else None
-        return listings.answer(page.body, headers)
+        given = request.query_params.multi_items()
+        return await finder.list(wanted, given, after=cursor, limit=limit)
 
     @app.get("/agents/{agent_id}", **describe.GET)
     async def get(agent_id: AgentId) -> Response:
@@ -85,13 +79,3 @@ def _metadata_filters(request: Request) -> dict[str, str]:
     if errors:
         raise ProblemError(422, "invalid_request", errors=errors)
     return filters
-
-
-def _next_link(request: Request, cursor: str) -> dict[str, str]:
-    kept = [
-        (name, value)
-        for name, value in request.query_params.multi_items()
-        if name != "cursor"
-    ]
-    query = urlencode([*kept, ("cursor", cursor)])
-    return {"Link": f'</agents?{query}>; rel="next"'}

@@ -27,6 +27,7 @@ from api import (
 from api.access import Authority, guarded_routes
 from api.beats import HeartbeatGatherer
 from api.errors import Refused
+from api.finding import Finder
 from api.gathering import Backlog
 from api.health import LeaseTimeHealth, Reports, SweepHealth
 from api.lane import HeartbeatLane, RegistrationLane
@@ -146,7 +147,7 @@ class AgentRegistryServer:
         errors.install(app, refused=refused)
         agents.install(app, self._repo, registrar, deregistered=counted.deregistered)
         heartbeats.install(app, self._repo, beats, heard=counted.heard)
-        discovery.install(app, self._repo)
+        discovery.install(app, self._repo, Finder(self._repo))
         health.install(app, self._repo, reports)
         metrics.install(app, self._repo, counted, reports)
         guard.install(app, self._repo)
