@@ -9,12 +9,11 @@ from fastapi.responses import Response
 from api import describe
 from api.errors import FieldError, ProblemError, agent_not_found, shown
 from api.finding import Finder
-from api.grammar import AGENT_ID_PATTERN, AgentId, is_agent_id
+from api.grammar import AGENT_ID_PATTERN, MAX_PAGE, AgentId, is_agent_id
 from api.handover import hand
 from api.models import AgentInfo, json_response
 from store import AgentFilter, AgentRegistryRepository
 
-MAX_PAGE = 10_000
 #: Each filter deepens the query, and a database reads only so deep.
 MAX_METADATA_FILTERS = 16
 _METADATA = "metadata."
@@ -24,6 +23,7 @@ _PARAMETERS = {"include_dead", "name", "host", "limit", "cursor"}
 def install(app: FastAPI, repo: AgentRegistryRepository, finder: Finder) -> None:
     """Add the calls that read the agents in `repo`."""
 
+    # The lane in front of the application answers most of these: see api.lane.
     @app.get("/agents", **describe.LIST)
     async def list_agents(
         request: Request,

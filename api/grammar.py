@@ -15,6 +15,7 @@ from store.models import compact_json
 AGENT_ID = r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,254}"
 AGENT_ID_PATTERN = f"^{AGENT_ID}$"
 MAX_BULK_HEARTBEATS = 10_000
+MAX_PAGE = 10_000
 #: Members that a body is looked at with; a registration has six.
 MAX_MEMBERS = 100
 MAX_METADATA_BYTES = 4_000

@@ -1,12 +1,11 @@
-"""The lanes: the two calls a registry lives on, in front of all others.
+"""The lanes: the three calls a registry lives on, in front of all others.
 
 FastAPI's routing, dependencies and response machinery cost three times what
 answering a heartbeat does. So small ASGI applications stand in front, and take
-exactly the heartbeats and registrations that need none of it. Whatever is unusual
-about a request leaves the lane for the route, whose answers are the reference.
+exactly the heartbeats, registrations and listings that need none of it. Whatever is
+unusual about a request leaves the lane for the route, whose answers are the reference.
 """
 
-import re
 from collections.abc import Awaitable, Callable
 
 from pydantic import ValidationError
@@ -16,15 +15,12 @@ from api.access import Authority
 from api.beats import HeartbeatGatherer
 from api.body import MAX_BODY_BYTES, parse_json
 from api.errors import ProblemError, Refused, answer, problem_response
-from api.grammar import AGENT_ID
+from api.finding import Finder
 from api.models import AgentRegistrationRequest, HeartbeatAnswer
+from api.plain import is_plain_registration, plain_heartbeat, plain_listing
 from api.registering import Registrar
-from store import StoreError
+from store import AgentFilter, StoreError
 
-_HEARTBEAT = re.compile(rf"/agents/({AGENT_ID})/heartbeat").fullmatch
-#: Headers that announce a body. An empty one, as many clients send, is none.
-_BODY = (b"content-length", b"transfer-encoding")
-_OF_BODY = (*_BODY, b"content-type")
 _JSON = (b"content-type", b"application/json")
 
 
@@ -45,7 +41,7 @@ class HeartbeatLane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a plain heartbeat; hand everything else to the application."""
-        agent_id = _plain_heartbeat(scope)
+        agent_id = plain_heartbeat(scope)
         if agent_id is None:
             await self._app(scope, receive, send)
             return
@@ -76,7 +72,7 @@ class RegistrationLane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a plain registration; hand everything else to the application."""
-        if not _plain_registration(scope):
+        if not is_plain_registration(scope):
             await self._app(scope, receive, send)
             return
         try:
@@ -94,6 +90,37 @@ class RegistrationLane:
             return
         new = () if done.location is None else ((b"location", done.location.encode()),)
         await _send(send, done.status, done.body, *new)
+
+
+class ListingLane:
+    """Answers `GET /agents` when its parameters are plain and right."""
+
+    def __init__(
+        self, app: ASGIApp, finder: Finder, authority: Authority, refused: Refused
+    ) -> None:
+        self._app = app
+        self._finder = finder
+        self._authority = authority
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a plain listing; hand everything else to the application."""
+        given = plain_listing(scope)
+        if given is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._authority.authorize(scope, "list_agents")
+            listing = await self._finder.list(
+                AgentFilter(name=given.get("name"), host=given.get("host")),
+                given.items(),
+                after=given.get("cursor"),
+                limit=int(given["limit"]) if "limit" in given else None,
+            )
+        except Exception as error:  # noqa: BLE001 - raised again where it is a fault
+            await _answer_error(error, self._refused, scope, receive, send)
+            return
+        await listing(scope, receive, send)
 
 
 async def _send(
@@ -120,44 +147,6 @@ async def _answer_error(
         failure = problem_response(ProblemError(500, "internal_error"))
         await failure(scope, receive, send)
         raise error  # the server logs it
-
-
-def _is_post(scope: Scope) -> bool:
-    """Tell a POST to an application that is mounted nowhere."""
-    return (
-        scope["type"] == "http"
-        and scope["method"] == "POST"
-        and not scope.get("root_path")
-    )
-
-
-def _plain_heartbeat(scope: Scope) -> str | None:
-    """Return the id of a heartbeat that has no body, or None for all else."""
-    if not _is_post(scope):
-        return None
-    matched = _HEARTBEAT(scope["path"])
-    if matched is None:
-        return None
-    for name, value in scope["headers"]:
-        if name in _BODY and value != b"0":
-            return None
-    return matched[1]
-
-
-def _plain_registration(scope: Scope) -> bool:
-    """Tell a registration whose body is JSON, of a length that it says."""
-    if not _is_post(scope) or scope["path"] != "/agents/register":
-        return False
-    told = [header for header in scope["headers"] if header[0] in _OF_BODY]
-    headers = dict(told)
-    length = headers.get(b"content-length", b"")
-    return (
-        headers.get(b"content-type") == b"application/json"
-        and length.isdigit()
-        and len(told) == len(headers) == 2  # noqa: PLR2004 - these two, each once
-        and len(length) <= len(str(MAX_BODY_BYTES))
-        and int(length) <= MAX_BODY_BYTES
-    )
 
 
 async def _received(receive: Receive) -> list[Message]:

@@ -30,7 +30,7 @@ from api.errors import Refused
 from api.finding import Finder
 from api.gathering import Backlog
 from api.health import LeaseTimeHealth, Reports, SweepHealth
-from api.lane import HeartbeatLane, RegistrationLane
+from api.lane import HeartbeatLane, ListingLane, RegistrationLane
 from api.metrics import Metrics
 from api.models import TtlLimits
 from api.registering import Registrar
@@ -130,8 +130,9 @@ class AgentRegistryServer:
         registrar = Registrar(
             self._repo, self._ttl, counted.registered, security.throttle
         )
+        finder = Finder(self._repo)
         app = _Application(
-            lambda behind: _lanes(behind, beats, registrar, security, refused),
+            lambda behind: _lanes(behind, beats, registrar, finder, security, refused),
             title="agent-registry",
             version=_version(),
             summary="Which agents are alive, and where.",
@@ -147,7 +148,7 @@ class AgentRegistryServer:
         errors.install(app, refused=refused)
         agents.install(app, self._repo, registrar, deregistered=counted.deregistered)
         heartbeats.install(app, self._repo, beats, heard=counted.heard)
-        discovery.install(app, self._repo, Finder(self._repo))
+        discovery.install(app, self._repo, finder)
         health.install(app, self._repo, reports)
         metrics.install(app, self._repo, counted, reports)
         guard.install(app, self._repo)
@@ -178,11 +179,14 @@ def _lanes(
     behind: ASGIApp,
     beats: HeartbeatGatherer,
     registrar: Registrar,
+    finder: Finder,
     security: Security,
     refused: Refused,
 ) -> ASGIApp:
-    registrations = RegistrationLane(behind, registrar, security.authority, refused)
-    return HeartbeatLane(registrations, beats, security.authority, refused)
+    authority = security.authority
+    listings = ListingLane(behind, finder, authority, refused)
+    registrations = RegistrationLane(listings, registrar, authority, refused)
+    return HeartbeatLane(registrations, beats, authority, refused)
 
 
 def _closing(database: RegistryDatabase) -> Lifespan:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Scope
 
 from api import AgentRegistryServer
 from api.access import Authority
-from api.lane import HeartbeatLane, RegistrationLane
+from api.lane import HeartbeatLane, ListingLane, RegistrationLane
 from api.server import Security
 from store import (
     AgentRecord,
@@ -97,6 +97,7 @@ def make_scope(
     method: str = "POST",
     headers: list[tuple[bytes, bytes]] | None = None,
     root_path: str = "",
+    query: str = "",
 ) -> Scope:
     """Build what a server hands to an application."""
     return {
@@ -106,7 +107,7 @@ def make_scope(
         "path": path,
         "raw_path": path.encode("utf-8", "replace"),
         "root_path": root_path,
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": [(b"host", b"registry"), *(headers or [])],
         "scheme": "http",
         "server": ("127.0.0.1", 8790),
@@ -140,13 +141,14 @@ def lane(app: FastAPI) -> HeartbeatLane:
     lanes = app.lanes  # type: ignore[attr-defined] # our own FastAPI
     assert isinstance(lanes, HeartbeatLane)
     assert isinstance(lanes._app, RegistrationLane)
+    assert isinstance(lanes._app._app, ListingLane)
     return lanes
 
 
 @pytest.fixture
 def routes(lane: HeartbeatLane) -> ASGIApp:
     """Return the application behind the lanes."""
-    return lane._app._app  # type: ignore[attr-defined, no-any-return] # as asserted
+    return lane._app._app._app  # type: ignore[attr-defined, no-any-return] # as asserted
 
 
 @for_whom
@@ -263,7 +265,94 @@ def test_registrations_are_answered_as_the_route_does(
     assert statuses >= {200, 201, 400, 413, 415, 422} | KEPT_OUT[whom]
 
 
-@pytest.mark.parametrize("path", ["/agents/a/heartbeat", "/agents/register"])
+def parameters(rng: random.Random) -> str:
+    """Build the query of a listing: plain, with what is rare, wrong, or broken."""
+    right = [
+        *("limit=1", "limit=2", "limit=100", "limit=10000", "cursor=a", "cursor=A.b_c"),
+        *("cursor=" + "x" * 255, "name=Summariser", "name=b.c:d~e_-1", "host=10.0.0.9"),
+        *("host=a.example", "name=nobody"),
+    ]
+    rare = [
+        *("include_dead=true", "include_dead=1", "metadata.zone=eu-1", "name=A+B"),
+        *("name=A%20B", "n%61me=Summariser", "limit=007", "limit=+1", "limit=%31"),
+        *("name=" + "x" * 253, "name=" + "x" * 256, "host=fe80::1", "cursor=a%3Ab", ""),
+    ]
+    wrong = [
+        *("limit=0", "limit=10001", "limit=99999", "limit=1e3", "limit=", "limit"),
+        *("limit=1_0", "limit=-1", "cursor=", "cursor=-a", "cursor=a\n", "cursor=%C3"),
+        *("cursor=" + "x" * 256, "name=" + "x" * 257, "name=a%00", "host=a%", "=a"),
+        *("zone=eu-1", "metadata.=a", "Limit=1", "name=a=b", "include_dead=maybe", "ä"),
+    ]
+    kinds = [right] * 4 + [rare, wrong]
+    several = [
+        rng.choice(rng.choice(kinds)) for _ in range(rng.choice([0, 1, 1, 2, 3]))
+    ]
+    return rng.choice(["&"] * 9 + ["&&", ";"]).join(several)
+
+
+@for_whom
+def test_listings_are_answered_as_the_route_does(
+    lane: HeartbeatLane,
+    routes: ASGIApp,
+    repo: AgentRegistryRepository,
+    make_record: Callable[..., AgentRecord],
+    whom: str,
+) -> None:
+    """The same status, headers and bytes: pages, links, names, and what is refused."""
+    rng = random.Random(20261126)  # noqa: S311 - a seed, so that a failure repeats
+    statuses = set()
+    links = set()
+
+    async def compare() -> None:
+        for _ in range(REQUESTS):
+            headers = rng.sample(HEADERS, rng.choice([0, 0, 0, 1, 2]))
+            headers += rng.choice(CREDENTIALS)
+            scope = make_scope(
+                rng.choice(["/agents"] * 20 + ["/agents/", "//agents", "/agents\n"]),
+                rng.choice(["GET"] * 20 + METHODS),
+                headers,
+                rng.choice(ROOT_PATHS),
+                parameters(rng),
+            )
+            body = rng.choice(BODIES)
+
+            by_lane = await ask(lane, scope, body)
+            by_route = await ask(routes, scope, body)
+
+            assert by_lane == by_route, (scope, body)
+            statuses.add(by_lane.status)
+            links.update(value for name, value in by_lane.headers if name == b"link")
+
+    with freeze_time("2026-03-01T12:00:00Z", real_asyncio=True):
+        for agent_id in [*KNOWN, *OWNED]:
+            repo.add(make_record(agent_id, owner=OWNED.get(agent_id, "")))
+        repo.add(make_record("named", agent_name="b.c:d~e_-1", host="10.0.0.9"))
+        asyncio.run(compare())
+
+    assert statuses >= {200, 404, 405, 422} | KEPT_OUT[whom]
+    assert links
+
+
+@pytest.mark.parametrize(
+    "query", ["", "limit=100", "limit=100&cursor=a.b:c~d", "name=Summariser&host=::1"]
+)
+def test_a_plain_listing_never_reaches_the_route(
+    lane: HeartbeatLane, query: str
+) -> None:
+    """As a client pages, and as it asks who does its work."""
+
+    async def refuse(*_asgi: Any) -> None:
+        raise AssertionError("the lane let a plain listing pass")
+
+    lane._app._app._app = refuse  # type: ignore[attr-defined] # as asserted
+    scope = make_scope("/agents", "GET", query=query)
+
+    assert asyncio.run(ask(lane, scope, b"")).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/agents/a/heartbeat", "/agents/register", "/agents?limit=1"]
+)
 def test_a_failure_in_a_lane_is_a_problem_and_is_raised(
     store_url: str, path: str, make_body: Callable[..., dict[str, Any]]
 ) -> None:
@@ -279,8 +368,9 @@ def test_a_failure_in_a_lane_is_a_problem_and_is_raised(
         AgentRegistryServer("", broken).create_app(), raise_server_exceptions=False
     )
     content = {"json": make_body()} if path.endswith("register") else {}
+    method = "GET" if "?" in path else "POST"
 
-    answer = client.post(path, **content)
+    answer = client.request(method, path, **content)
 
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
 
