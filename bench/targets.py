@@ -23,7 +23,7 @@ class Target(NamedTuple):
     key: str
     what: str
     unit: str
-    #: What must hold, and what we are after; a peer that is only shown has neither.
+    #: What must hold, and what we are after; what is only shown has neither.
     bar: float | None = None
     goal: float | None = None
     lower_is_better: bool = False
@@ -45,7 +45,8 @@ TARGETS = (
         1.5,
         lower_is_better=True,
     ),
-    Target("beat_naive", "the same vs naive", "x", 6, 10),
+    Target("beat_mixed", "the same, in another order than they registered", "x"),
+    Target("beat_naive", "one committed heartbeat vs naive", "x", 6, 10),
     Target("beat_etcd", "the same vs etcd lease keepalive, JSON gateway", "x", 2, 3),
     Target("beat_redis", "the same vs Redis EXPIRE, AOF always", "x"),
     Target("beat_consul", "the same vs Consul TTL check pass", "x"),

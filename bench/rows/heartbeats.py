@@ -1,5 +1,6 @@
 """Heartbeats one by one: ours against the bare server, naive, and peers."""
 
+import random
 from contextlib import ExitStack
 
 from bench import fleet
@@ -12,6 +13,7 @@ AGENTS = 10_000
 #: What is compared in the rounds of these rows.
 ONE_BY_ONE = "heartbeats, 64 connections"
 NEW = "heartbeats, new connections"
+_MIXED = "ours, mixed"
 _SECONDS = 2.5
 
 
@@ -23,6 +25,7 @@ def one_by_one(run: Run) -> None:
         subjects = with_references(run, stack)
         normal = run.start_ours(stack, AGENTS, STORE__SYNCHRONOUS="normal")
         subjects["ours, NORMAL"] = beating(normal)
+        subjects[_MIXED] = beating(run.start_ours(stack, AGENTS), mixed=True)
         for name, start in PEERS.items():
             try:
                 subjects[name] = start(stack, run.new_folder(stack))
@@ -31,6 +34,7 @@ def one_by_one(run: Run) -> None:
         absent |= run.alternate(ONE_BY_ONE, subjects, _SECONDS, guests=PEERS)
     compare_with_references(run)
     run.compare("full_normal", ONE_BY_ONE, "ours", "ours, NORMAL")
+    run.compare("beat_mixed", ONE_BY_ONE, _MIXED, "bare")
     for name in PEERS:
         if name in absent:
             run.results.absent[f"beat_{name}"] = absent[name]
@@ -72,6 +76,14 @@ def compare_with_references(run: Run) -> None:
     run.compare("beat_naive", ONE_BY_ONE, "ours", "naive")
 
 
-def beating(process: Process, agents: int = AGENTS) -> Subject:
-    """Return a server as a subject whose agents beat in shuffled order."""
-    return Subject(Load(process.address, fleet.heartbeats(fleet.ids(agents))), process)
+def beating(process: Process, agents: int = AGENTS, *, mixed: bool = False) -> Subject:
+    """Return a server as a subject whose agents beat periodically.
+
+    They do so in the order in which they registered, which is not that of their ids: as
+    a fleet does whose agents all beat equally often. Or `mixed`: the row of each then
+    stands in a page of its own, away from those of the same batch.
+    """
+    agent_ids = fleet.ids(agents)
+    if mixed:
+        random.Random(agents + 1).shuffle(agent_ids)  # noqa: S311 - no secret
+    return Subject(Load(process.address, fleet.heartbeats(agent_ids)), process)

@@ -14,7 +14,7 @@ def test_the_table_has_every_row_with_its_verdict(results: Results) -> None:
     assert table["one committed heartbeat vs bare"].split()[5:] == [
         *("0.65", "x", "0.5", "-", "0.7", "0.35", "0.6", "reaches", "the", "goal")
     ]
-    assert table["the same vs naive"].endswith("FALLS SHORT")
+    assert table["one committed heartbeat vs naive"].endswith("FALLS SHORT")
     assert table["the same vs Consul TTL check pass"].endswith("no consul on PATH")
 
 
