@@ -1,6 +1,6 @@
 """How many agents there may be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -84,10 +84,12 @@ def test_there_are_so_many_agents_in_all(
 @pytest.fixture
 def make_admissions(
     storage: Storage, make_record: MakeRecord
-) -> Callable[..., Admissions]:
+) -> Iterator[Callable[..., Admissions]]:
     """Return what admits to a store of one agent."""
     storage.agents.add(make_record("a"))
-    return partial(Admissions, storage.database.writing)  # type: ignore[attr-defined] # SQLite's own
+    database = storage.database.writing  # type: ignore[attr-defined] # SQLite's own
+    yield partial(Admissions, database)
+    database.close()  # this thread's connection
 
 
 def test_a_full_registry_is_counted_anew_once_a_second(
@@ -124,11 +126,12 @@ def test_a_count_amid_a_batch_knows_whom_the_batch_admitted(
 
 def test_counting_an_owners_agents_reads_an_index(storage: Storage) -> None:
     """Of all agents, it reads those of the owner."""
-    database = storage.database
-    database.open()
-    plan = database.reading.execute_sql(  # type: ignore[attr-defined] # SQLite's own
+    storage.database.open()
+    database = storage.database.reading  # type: ignore[attr-defined] # SQLite's own
+    plan = database.execute_sql(
         "EXPLAIN QUERY PLAN"
         " SELECT count(*) FROM agents WHERE owner = 'x' AND owner != ''"
     ).fetchall()
+    database.close()  # this thread's connection
 
     assert "USING COVERING INDEX" in plan[0][3]
