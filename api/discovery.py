@@ -9,7 +9,13 @@ from fastapi.responses import Response
 from api import describe
 from api.errors import FieldError, ProblemError, agent_not_found, shown
 from api.finding import Finder
-from api.grammar import AGENT_ID_PATTERN, MAX_PAGE, AgentId, is_agent_id
+from api.grammar import (
+    AGENT_ID_PATTERN,
+    MAX_HOST_LENGTH,
+    MAX_PAGE,
+    AgentId,
+    is_agent_id,
+)
 from api.handover import hand
 from api.models import AgentInfo, json_response
 from store import AgentFilter, AgentRegistryRepository
@@ -33,7 +39,8 @@ def install(app: FastAPI, repo: AgentRegistryRepository, finder: Finder) -> None
             str | None, Query(max_length=256, json_schema_extra=describe.NO_NUL)
         ] = None,
         host: Annotated[
-            str | None, Query(max_length=253, json_schema_extra=describe.NO_NUL)
+            str | None,
+            Query(max_length=MAX_HOST_LENGTH, json_schema_extra=describe.NO_NUL),
         ] = None,
         limit: Annotated[int | None, Query(ge=1, le=MAX_PAGE)] = None,
         cursor: Annotated[str | None, Query(pattern=AGENT_ID_PATTERN)] = None,

@@ -8,17 +8,18 @@ import re
 from starlette.types import Scope
 
 from api.body import MAX_BODY_BYTES
-from api.grammar import AGENT_ID, MAX_PAGE
+from api.grammar import AGENT_ID, MAX_HOST_LENGTH, MAX_PAGE
 
 _HEARTBEAT = re.compile(rf"/agents/({AGENT_ID})/heartbeat").fullmatch
 #: Headers that announce a body. An empty one, as many clients send, is none.
 _BODY = (b"content-length", b"transfer-encoding")
 _OF_BODY = (*_BODY, b"content-type")
 
-#: Texts are plain where every character stands for itself; none is too long.
+#: Texts are plain where every character stands for itself; a name may be longer than a
+#: host, but hardly is.
 _PARAMETER = (
     rf"(?:limit=[1-9][0-9]{{0,4}}|cursor={AGENT_ID}"
-    r"|(?:name|host)=[A-Za-z0-9._~:-]{1,253})"
+    rf"|(?:name|host)=[A-Za-z0-9._~:-]{{1,{MAX_HOST_LENGTH}}})"
 )
 _QUERY = re.compile(rf"(?:{_PARAMETER}(?:&{_PARAMETER})*)?").fullmatch
 
