@@ -53,9 +53,7 @@ def _pause_and_kill(stage: Any) -> Watched:
 
 
 def _step(by: float, stage: Any) -> Watched:
-    # A gap hides a step within it, and a busy machine makes some as fleets start.
-    while stage.daemon.call("GET", "/health")["lease_time"]["stands_still_at"]:
-        time.sleep(0.1)
+    stage.await_lease_time()
     stage.step(by)
     yield stage.daemon, GONE + 1
 
