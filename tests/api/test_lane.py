@@ -92,6 +92,17 @@ async def ask(app: ASGIApp, scope: Scope, body: bytes) -> Answer:
     return Answer(start["status"], list(start["headers"]), content)
 
 
+async def ask_both(
+    lane: HeartbeatLane, routes: ASGIApp, scope: Scope, body: bytes = b""
+) -> Answer:
+    """Send one request to the lanes and behind them; return their one answer."""
+    by_lane = await ask(lane, scope, body)
+    by_route = await ask(routes, scope, body)
+
+    assert by_lane == by_route, (scope, body)
+    return by_lane
+
+
 def make_scope(
     path: str,
     method: str = "POST",
@@ -170,13 +181,8 @@ def test_heartbeats_are_answered_as_the_route_does(
             headers += rng.choice(CREDENTIALS)
             root_path = rng.choice(ROOT_PATHS)
             scope = make_scope(path, rng.choice(METHODS), headers, root_path)
-            body = rng.choice(BODIES)
-
-            by_lane = await ask(lane, scope, body)
-            by_route = await ask(routes, scope, body)
-
-            assert by_lane == by_route, (scope, body)
-            statuses.add(by_lane.status)
+            answer = await ask_both(lane, routes, scope, rng.choice(BODIES))
+            statuses.add(answer.status)
 
     with freeze_time("2026-03-01T12:00:00Z", real_asyncio=True):
         for agent_id in [*KNOWN, *OWNED]:
@@ -314,14 +320,9 @@ def test_listings_are_answered_as_the_route_does(
                 rng.choice(ROOT_PATHS),
                 parameters(rng),
             )
-            body = rng.choice(BODIES)
-
-            by_lane = await ask(lane, scope, body)
-            by_route = await ask(routes, scope, body)
-
-            assert by_lane == by_route, (scope, body)
-            statuses.add(by_lane.status)
-            links.update(value for name, value in by_lane.headers if name == b"link")
+            answer = await ask_both(lane, routes, scope, rng.choice(BODIES))
+            statuses.add(answer.status)
+            links.update(value for name, value in answer.headers if name == b"link")
 
     with freeze_time("2026-03-01T12:00:00Z", real_asyncio=True):
         for agent_id in [*KNOWN, *OWNED]:
@@ -382,15 +383,12 @@ def test_lane_and_route_answer_alike_when_the_store_is_away(
     storage.database.open()
     storage.database.close()
 
-    async def both() -> tuple[Answer, Answer]:
-        scope = make_scope("/agents/a/heartbeat")
-        return await ask(lane, scope, b""), await ask(routes, scope, b"")
+    scope = make_scope("/agents/a/heartbeat")
 
-    by_lane, by_route = asyncio.run(both())
+    answer = asyncio.run(ask_both(lane, routes, scope))
 
-    assert by_lane.status == 503
-    assert (b"retry-after", b"1") in by_lane.headers
-    assert by_lane == by_route
+    assert answer.status == 503
+    assert (b"retry-after", b"1") in answer.headers
 
 
 def test_a_plain_heartbeat_never_reaches_the_route(
