@@ -3,14 +3,15 @@
 import http.client
 import json
 import sqlite3
-import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 import pytest
+
+NineOfTen = Callable[[Sequence[float]], float]
 
 TTL = 5
 LOCKED = TTL + 1
@@ -119,23 +120,18 @@ def _read(reader: http.client.HTTPConnection, seconds: float) -> Iterator[Answer
         time.sleep(0.05)
 
 
-def _nine_of_ten(answers: list[Answer]) -> float:
-    """Return the seconds within which most were answered, on a machine that is busy."""
-    return statistics.quantiles([answer.seconds for answer in answers], n=10)[-1]
-
-
-def test_reads_stay_prompt(story: Story) -> None:
+def test_reads_stay_prompt(story: Story, nine_of_ten: NineOfTen) -> None:
     """They have threads and connections of their own."""
     assert {read.status for read in story.reads} == {200}
-    assert _nine_of_ten(story.reads) < PROMPT_READ
+    assert nine_of_ten([read.seconds for read in story.reads]) < PROMPT_READ
 
 
-def test_beats_are_put_off_soon(story: Story) -> None:
+def test_beats_are_put_off_soon(story: Story, nine_of_ten: NineOfTen) -> None:
     """503 and when to ask again, rather than a long wait."""
     told = {(beat.status, beat.retry_after is None) for beat in story.beats}
 
     assert told == {(503, False)}
-    assert _nine_of_ten(story.beats) < PROMPT_REFUSAL
+    assert nine_of_ten([beat.seconds for beat in story.beats]) < PROMPT_REFUSAL
 
 
 def test_nobody_is_seen_dead_nor_gone(story: Story) -> None:

@@ -6,7 +6,7 @@ import select
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -22,7 +22,7 @@ READERS = 60
 UNSENT_BYTES = 64 * 1024 * 1024
 #: Beside that: four threads read, and rendering holds a few copies of a list.
 RENDERED_AT_ONCE = 4 * 6
-PROMPT_SECONDS = 0.5
+PROMPT_SECONDS, SLOWEST_SECONDS = 0.5, 5
 
 
 @pytest.fixture
@@ -84,7 +84,9 @@ def _peak_bytes(daemon: Any) -> int:
 
 
 def test_readers_who_never_read_hold_little_and_hinder_nobody(
-    daemon: Any, wait_until: Callable[..., Any]
+    daemon: Any,
+    wait_until: Callable[..., Any],
+    nine_of_ten: Callable[[Sequence[float]], float],
 ) -> None:
     """A few are served, the rest refused, beats are prompt; and so again."""
     with closing(daemon.connect()) as agent:
@@ -108,5 +110,6 @@ def test_readers_who_never_read_hold_little_and_hinder_nobody(
             wait_until(lambda: _ask(agent, "GET", "/agents")[0] == 200)
         grown = _peak_bytes(daemon) - before
 
-    assert max(waited) < PROMPT_SECONDS
+    assert nine_of_ten(waited) < PROMPT_SECONDS
+    assert max(waited) < SLOWEST_SECONDS
     assert grown < UNSENT_BYTES + RENDERED_AT_ONCE * len(listed)

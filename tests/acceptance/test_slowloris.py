@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -15,9 +15,12 @@ import pytest
 
 from store import AgentRecord, create_storage_backend
 
+NineOfTen = Callable[[Sequence[float]], float]
+
 TRICKLE = Path(__file__).with_name("trickle.py")
-#: Beside other tests' daemons as they start, half a second was not always enough.
-PROMPT_SECONDS = 1.0
+PROMPT_SECONDS = 0.5
+#: A crowd that hinders does so for as long as it lasts, which is longer than this.
+SLOWEST_SECONDS = 5
 #: A deadline is seen within half a second, on a machine that does nothing else.
 LATE_SECONDS = 2.5
 LINES = 30
@@ -47,9 +50,9 @@ def _crowd(
             crowd.kill()
 
 
-def _slowest_call(daemon: Any, crowd: subprocess.Popen[str]) -> float:
-    """Call on a connection that is kept, and on new ones, while the crowd lasts."""
-    waited = [0.0]
+def _call_beside(daemon: Any, crowd: subprocess.Popen[str]) -> list[float]:
+    """Call on a kept connection and on new ones, while the crowd lasts; time it."""
+    waited = []
 
     def ask(connection: HTTPConnection, method: str, path: str) -> None:
         asked = time.monotonic()
@@ -66,7 +69,7 @@ def _slowest_call(daemon: Any, crowd: subprocess.Popen[str]) -> float:
             ask(kept, "GET", "/agents/known-1")
             ask(kept, "POST", "/agents/known-1/heartbeat")
             time.sleep(0.05)
-    return max(waited)
+    return waited
 
 
 def _rss(daemon: Any) -> int:
@@ -96,6 +99,7 @@ def _rest_of(connection: socket.socket) -> bytes:
 def test_those_who_trickle_hinder_nobody(
     start_daemon: Callable[..., Any],
     record_property: Callable[..., None],
+    nine_of_ten: NineOfTen,
     count: int,
     seconds: int,
 ) -> None:
@@ -106,20 +110,23 @@ def test_those_who_trickle_hinder_nobody(
     )
     daemon.call("POST", "/agents/register", json.loads(BODY))
     with _crowd(daemon, count, 4 * seconds + 8, seconds / 4) as crowd:
-        slowest = _slowest_call(daemon, crowd)
+        waited = _call_beside(daemon, crowd)
         assert crowd.stdout is not None
         told = json.loads(crowd.stdout.read().splitlines()[-1])
 
-    record_property("slowest call", f"{slowest * 1000:.0f} ms")
+    record_property("slowest call", f"{max(waited) * 1000:.0f} ms")
     record_property("oldest when closed", f"{told['oldest']:.1f} s")
     assert told["closed"] == count
     assert told["answers"] == {"408": count}
     assert told["oldest"] < seconds + LATE_SECONDS + count / 2_000
-    assert slowest < PROMPT_SECONDS
+    assert nine_of_ten(waited) < PROMPT_SECONDS
+    assert max(waited) < SLOWEST_SECONDS
     assert len(daemon.log().splitlines()) < LINES
 
 
-def test_descriptors_do_not_run_out(start_daemon: Callable[..., Any]) -> None:
+def test_descriptors_do_not_run_out(
+    start_daemon: Callable[..., Any], nine_of_ten: NineOfTen
+) -> None:
     """Twice as many as there are descriptors: the oldest go, and calls are prompt."""
     limited = f'ulimit -n {FEW_DESCRIPTORS}; exec "$0" -m daemon'
     daemon = start_daemon(
@@ -128,13 +135,14 @@ def test_descriptors_do_not_run_out(start_daemon: Callable[..., Any]) -> None:
     )  # fmt: skip
     daemon.call("POST", "/agents/register", json.loads(BODY))
     with _crowd(daemon, 2 * FEW_DESCRIPTORS, 30, 0.5) as crowd:
-        slowest = _slowest_call(daemon, crowd)
+        waited = _call_beside(daemon, crowd)
         assert crowd.stdout is not None
         told = json.loads(crowd.stdout.read().splitlines()[-1])
 
     assert told["closed"] == 2 * FEW_DESCRIPTORS
     assert told["answers"][""] > FEW_DESCRIPTORS
-    assert slowest < PROMPT_SECONDS
+    assert nine_of_ten(waited) < PROMPT_SECONDS
+    assert max(waited) < SLOWEST_SECONDS
     assert len(daemon.log().splitlines()) < LINES
     assert "crowded" in daemon.log()
 

@@ -124,7 +124,7 @@ def test_an_answer_that_drips_is_cut_off(said: bytes) -> None:
         with pytest.raises(Unreachable, match="timed out"):
             client.agents()
 
-        assert time.monotonic() - began_at < 1
+        assert time.monotonic() - began_at < 5
         over.set()
         dripping.join()
 
@@ -149,9 +149,9 @@ def test_the_second_address_of_a_name_is_tried_in_time(
         ]
         began_at = time.monotonic()
 
-        with connect(found, began_at + 1) as connected:
+        with connect(found, began_at + 3) as connected:
             assert connected.getpeername() == recording.server_address
-        assert 0.4 < time.monotonic() - began_at < 0.9
+        assert 1.4 < time.monotonic() - began_at < 2.9
         for one in crowd:
             one.close()
 

@@ -50,7 +50,7 @@ def test_exit_waits_a_second_for_a_registry_that_hangs(
 
     status, _, errors = program.end()
 
-    assert time.monotonic() - began_at < 2.2
+    assert time.monotonic() - began_at < 3
     assert (status, "Traceback" in errors) == (0, False)
 
 
@@ -120,7 +120,7 @@ def test_sigterm_takes_a_second_when_the_registry_hangs(
     status, _, _ = program.end(signal.SIGTERM)
 
     assert status == -signal.SIGTERM
-    assert time.monotonic() - began_at < 1.5
+    assert time.monotonic() - began_at < 3
 
 
 def test_the_handler_that_was_found_is_put_back(

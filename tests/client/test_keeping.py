@@ -123,7 +123,7 @@ def test_leaving_a_registry_that_hangs_takes_a_second(
 
     registration.leave()
 
-    assert time.monotonic() - began_at < 1.2
+    assert time.monotonic() - began_at < 3
     registry.resume()
 
 

@@ -339,7 +339,7 @@ def test_a_goodbye_to_several_registries_that_hang_takes_a_second(
 
     def told(method: str, path: str, body: Any) -> Any:
         if method == "DELETE":
-            time.sleep(2)
+            time.sleep(3)
         return yes(method, path, body)
 
     client = AgentRegistryClient([play_registry(told).url, play_registry(told).url])
@@ -349,7 +349,7 @@ def test_a_goodbye_to_several_registries_that_hang_takes_a_second(
     registration.leave()
 
     assert registration.state == State.LEFT
-    assert time.monotonic() - began_at < 1.2
+    assert time.monotonic() - began_at < 1.9
     assert "a left, but is listed" in caplog.text
 
 

@@ -79,7 +79,7 @@ def test_a_registry_is_restored_as_it_was_acknowledged(
     lease = datetime.fromisoformat(agent["expires_at"]) - datetime.now().astimezone()  # noqa: TID251
     assert TTL_SECONDS - 1.5 < lease.total_seconds() <= TTL_SECONDS
     assert {registry.beat(agent_id) for agent_id in sorted(before)[:20]} == {200}
-    assert slowest < 1
+    assert slowest < 3
 
 
 def test_the_daemon_backs_itself_up_and_keeps_the_newest(

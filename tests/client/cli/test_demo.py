@@ -25,7 +25,7 @@ def test_a_demo_lets_one_die_and_shows_it_expired(
     """Dead at its deadline, gone with the sweep; the others leave in the end."""
     registry = start_registry(leases__sweep_interval_seconds=5)
     began_at = time.monotonic()
-    demo = start("demo", "--json", "--ttl", "1", "--url", registry.url)
+    demo = start("demo", "--json", "--ttl", "3", "--url", registry.url)
 
     output, told = demo.communicate(timeout=50)
 
@@ -36,7 +36,7 @@ def test_a_demo_lets_one_die_and_shows_it_expired(
     assert [e["event"] for e in events].count("registered") == 5
     assert [e["event"] for e in victims] == ["dead", "gone"]
     assert len({e["agent"]["agent_id"] for e in victims}) == 1
-    for word in ("Starting 5 agents", "kill -9", "Dead, 1 s after", "Expired"):
+    for word in ("Starting 5 agents", "kill -9", "Dead, 3 s after", "Expired"):
         assert word in told
     assert AgentRegistryClient(registry.url).agents(include_dead=True) == ()
 
