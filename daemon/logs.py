@@ -8,12 +8,13 @@ import datetime as dt
 import json
 import logging
 import os
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Literal
+
+from daemon.standard_error import standard_error
 
 #: Loggers of libraries that speak at info of what our own lines already tell.
 _TALKATIVE = ("apscheduler", "uvicorn", "asyncio", "peewee")
@@ -55,7 +56,7 @@ def configure_logging(
     """
     if line_format == "auto":
         line_format = "journald" if "JOURNAL_STREAM" in os.environ else "text"
-    handler = logging.StreamHandler(sys.stderr)
+    handler = standard_error()
     handler.setFormatter(
         {"text": TextLines, "json": JsonLines, "journald": JournaldLines}[line_format]()
     )
