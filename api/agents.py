@@ -28,11 +28,13 @@ def install(
     # The lane in front of the application answers most of these: see api.lane.
     @app.post("/agents/register", **describe.REGISTER)
     async def register(
-        registration: AgentRegistrationRequest, caller: CallerOf
+        registration: AgentRegistrationRequest, request: Request, caller: CallerOf
     ) -> Response:
         """Register an agent, or replace its registration; renews its lease."""
         done = await registrar.register(registration, caller)
-        new = {} if done.location is None else {"Location": done.location}
+        new = {}
+        if done.location is not None:
+            new["Location"] = request.scope.get("root_path", "") + done.location
         return json_response(done.body, status=done.status, headers=new)
 
     @app.delete("/agents/{agent_id}", **describe.DEREGISTER)

@@ -20,10 +20,11 @@ from starlette.types import Scope
 from api.errors import ProblemError, invalid
 from api.grammar import MAX_BULK_HEARTBEATS
 
-#: The largest body of a call, by its path; room for 10,000 of the longest ids.
+#: The largest body of a call.
 MAX_BODY_BYTES = 64 * 1024
+#: The largest of a bulk heartbeat: room for 10,000 of the longest ids.
+_MAX_BULK_BYTES = 4 * 1024 * 1024
 _BULK = "/agents/heartbeats"
-_MAX_BODY_BYTES_AT = {_BULK: 4 * 1024 * 1024}
 #: Brackets and braces of a bulk body, which has one of each, that are read all the
 #: same: a call with a small mistake is told what it is.
 _MAX_BULK_BRACKETS = 100
@@ -36,7 +37,16 @@ _CONTAINERS = (dict, list)
 
 
 class StrictRequest(Request):
-    """A request whose body is bounded, and whose JSON means one thing only."""
+    """A request whose body is bounded, and whose JSON means one thing only.
+
+    Args:
+        request: as it came in.
+        bulk: whether it is a bulk heartbeat.
+    """
+
+    def __init__(self, request: Request, *, bulk: bool) -> None:
+        super().__init__(request.scope, request.receive)
+        self._bulk = bulk
 
     async def body(self) -> bytes:
         """Return the whole body.
@@ -57,12 +67,12 @@ class StrictRequest(Request):
                 for a bulk body that can be no call, whatever it is.
         """
         body = await self.body()
-        if self.scope["path"] == _BULK:
+        if self._bulk:
             _require_bulk(body)
         return parse_json(body)
 
     async def _read(self) -> bytes:
-        most = _MAX_BODY_BYTES_AT.get(self.scope["path"], MAX_BODY_BYTES)
+        most = _MAX_BULK_BYTES if self._bulk else MAX_BODY_BYTES
         declared = self.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > most:
             raise _too_large(most)
@@ -97,7 +107,8 @@ class StrictRoute(APIRoute):
         async def handle_strictly(request: Request) -> Response:
             if takes_json and not _is_json(request):
                 raise ProblemError(415, "unsupported_media_type")
-            return await handle(StrictRequest(request.scope, request.receive))
+            # By the route, not by the path: a prefix may stand in front of that.
+            return await handle(StrictRequest(request, bulk=self.path == _BULK))
 
         return handle_strictly
 

@@ -48,7 +48,13 @@ def install(app: FastAPI, repo: AgentRegistryRepository, finder: Finder) -> None
         """List the agents that match, ordered by id."""
         wanted = AgentFilter(include_dead, name, host, _metadata_filters(request))
         given = request.query_params.multi_items()
-        return await finder.list(wanted, given, after=cursor, limit=limit)
+        return await finder.list(
+            wanted,
+            given,
+            after=cursor,
+            limit=limit,
+            root_path=request.scope.get("root_path", ""),
+        )
 
     @app.get("/agents/{agent_id}", **describe.GET)
     async def get(agent_id: AgentId) -> Response:

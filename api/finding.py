@@ -23,6 +23,7 @@ class Finder:
         *,
         after: str | None,
         limit: int | None,
+        root_path: str = "",
     ) -> Response:
         """Return the answer with a page, and with a link to the next; send it.
 
@@ -31,6 +32,7 @@ class Finder:
             given: the parameters of the request, which the next page has too.
             after: begin behind this id.
             limit: how many at most; None: all.
+            root_path: what stands in front of the registry's paths, for its client.
 
         Raises:
             ProblemError: 503 when too much is read or unsent already.
@@ -42,11 +44,9 @@ class Finder:
             )
         )
         following = page.next_after
-        headers = None if following is None else _next_link(given, following)
+        headers = None
+        if following is not None:
+            kept = [(name, value) for name, value in given if name != "cursor"]
+            query = urlencode([*kept, ("cursor", following)])
+            headers = {"Link": f'<{root_path}/agents?{query}>; rel="next"'}
         return self._listings.answer(page.body, headers)
-
-
-def _next_link(given: Iterable[tuple[str, str]], cursor: str) -> dict[str, str]:
-    kept = [(name, value) for name, value in given if name != "cursor"]
-    query = urlencode([*kept, ("cursor", cursor)])
-    return {"Link": f'</agents?{query}>; rel="next"'}

@@ -121,3 +121,21 @@ def test_process_exits_at_once_and_silently(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert lingered < 5
     assert [path.name for path in tmp_path.iterdir()] == ["test.db"]
+
+
+def test_a_prefix_in_front_of_the_paths_changes_nothing_else(
+    repo: AgentRegistryRepository, make_body: MakeBody
+) -> None:
+    """As behind a proxy that has a path for the registry: links have it too."""
+    app = AgentRegistryServer("", repo).create_app()
+    client = TestClient(app, root_path="/registry")
+    ids = [f"agent-{number:0>200}" for number in range(1_000)]
+
+    made = client.post("/agents/register", json=make_body("a"))
+    client.post("/agents/register", json=make_body("b"))
+    bulk = client.post("/agents/heartbeats", json={"agent_ids": ["a", *ids]})
+    page = client.get("/agents?limit=1")
+
+    assert (made.status_code, made.headers["Location"]) == (201, "/registry/agents/a")
+    assert (bulk.status_code, bulk.json()["renewed"]) == (200, 1)
+    assert page.links["next"]["url"] == "/registry/agents?limit=1&cursor=a"
