@@ -12,8 +12,8 @@ from api.finding import Finder
 from api.grammar import (
     AGENT_ID_PATTERN,
     MAX_HOST_LENGTH,
-    MAX_PAGE,
     AgentId,
+    PageLimit,
     is_agent_id,
 )
 from api.handover import hand
@@ -42,7 +42,7 @@ def install(app: FastAPI, repo: AgentRegistryRepository, finder: Finder) -> None
             str | None,
             Query(max_length=MAX_HOST_LENGTH, json_schema_extra=describe.NO_NUL),
         ] = None,
-        limit: Annotated[int | None, Query(ge=1, le=MAX_PAGE)] = None,
+        limit: Annotated[PageLimit | None, Query()] = None,
         cursor: Annotated[str | None, Query(pattern=AGENT_ID_PATTERN)] = None,
     ) -> Response:
         """List the agents that match, ordered by id."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import Field, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic.config import JsonDict
 
 from store.models import compact_json
@@ -40,6 +40,7 @@ METADATA_SCHEMA: JsonDict = {
 }
 
 _is_agent_id = re.compile(AGENT_ID).fullmatch
+_is_number = re.compile(r"[0-9]+").fullmatch
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -140,6 +141,17 @@ Instant = Annotated[
         }
     ),
 ]
+
+
+def _digits(limit: str) -> str:
+    """Return the text of a number; what else is one to Pydantic, as 1_0, is not."""
+    if _is_number(limit) is None:
+        raise ValueError("must be a whole number, in digits")
+    return limit
+
+
+#: How many agents a page has at most, as a parameter tells it.
+PageLimit = Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(_digits)]
 
 
 AgentId = Annotated[
