@@ -92,12 +92,15 @@ class RegistryProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # The parser takes the body for the other protocol's: it has to read
-            # the request once more, as one that wishes for nothing.
+            # The parser takes the body for the other protocol's: the request has to be
+            # read once more, as one that wishes for nothing.
             self._again = False
             self.cycle = None  # uvicorn would wait for its answer, and read no more
             keep_alive = self.parser.should_keep_alive()
             again = plain_head(self.scope, self.url, keep_alive=keep_alive)
+            # This one drops all that comes behind a request that is to close.
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             self.data_received(again + data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:

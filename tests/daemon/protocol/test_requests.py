@@ -1,5 +1,7 @@
 """What reaches the application, and when; and how its answers leave."""
 
+from collections.abc import Callable
+
 import pytest
 
 from .wire import GET, POST, Client
@@ -100,6 +102,38 @@ def test_a_wish_for_h2c_may_have_its_body_behind_it(client: Client) -> None:
     assert not paused
     assert client.wire.statuses == [200]
     assert client.seen[0][2] == b"body"
+
+
+CLOSE_OR_H2C = b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GET + CLOSE_OR_H2C + b"\r\n",
+        b"GET /one HTTP/1.0\r\n" + H2C + b"\r\n",
+        POST + CLOSE_OR_H2C + b"Content-Length: 4\r\n\r\nbody",
+        POST + CLOSE_OR_H2C + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        POST + CLOSE_OR_H2C + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx",
+        POST + CLOSE_OR_H2C + b"Content-Length: 70000\r\n\r\n" + b"x" * 70_000,
+    ],
+)
+@pytest.mark.parametrize("size", [1, 50, 99_999])
+def test_a_wish_for_h2c_is_ignored_by_who_closes(
+    connect: Callable[..., Client], request_: bytes, size: int
+) -> None:
+    """The answer is that of the same request without the wish."""
+    wishing, plain = connect(), connect()
+    for client, sent in (
+        (wishing, request_),
+        (plain, request_.replace(b"Upgrade: h2c\r\n", b"")),
+    ):
+        client.send(*(sent[at : at + size] for at in range(0, len(sent), size)))
+
+    assert wishing.wire.statuses[-1:] == [200]
+    assert wishing.wire.written == plain.wire.written
+    assert wishing.seen[0][2] == plain.seen[0][2]
+    assert wishing.wire.ended == "closed"
 
 
 def test_http_1_0_closes_behind_its_answer(client: Client) -> None:
