@@ -60,6 +60,8 @@ class RegistryProtocol(HttpToolsProtocol):
         self._tls: dict[str, Any] = {}
         #: The application has a request, and has not answered it.
         self._asked = False
+        #: Behind the answer to a request that is whole, the connection may rest.
+        self._may_rest = False
         #: It is known that a request has begun, and that its rest is to come.
         self._owes = False
         #: The same request is fed again, without its wish for another protocol.
@@ -189,12 +191,17 @@ class RegistryProtocol(HttpToolsProtocol):
         self.cycle.message_event.set()
         if not self._asked:
             self._ask()
+        elif not self.cycle.response_started:
+            self.cycle.keep_alive = self._may_rest
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         """Do not start yet; uvicorn would as soon as there is a head."""
 
     def _ask(self) -> None:
         self._asked = True
+        if self.cycle.more_body:
+            # What an answer has not waited for is not read: it says that it closes.
+            self._may_rest, self.cycle.keep_alive = self.cycle.keep_alive, False
         self._reply.expects_head = True
         self.cycle.transport = self._reply
         super()._start_asgi_task(self.cycle, self.app)
@@ -207,12 +214,12 @@ class RegistryProtocol(HttpToolsProtocol):
         # rests, the 3 MB of a bulk heartbeat's ids.
         self.cycle.scope, self.url = _ANSWERED, b""
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self.cycle.more_body:  # which is of no use to anybody now
+            self._close()
+        elif self.transport.is_closing():
             self._await_reader()
         elif self._refusal is not None:
             self._answer(self._refusal)
-        elif self.cycle.more_body:  # which is of no use to anybody now
-            self._close()
         else:
             self.flow.resume_reading()
             self._connections.answered(self)

@@ -169,6 +169,60 @@ def test_the_oldest_unfinished_connection_is_cut_for_a_new_one(
     assert (client.wire.ended, client.wire.written) == ("aborted", b"")
 
 
+LARGE = POST + b"Content-Length: 70000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        LARGE,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"10001\r\n" + b"x" * 65_537,
+        POST + b"Content-Length: 4\r\nExpect: 100-continue\r\n\r\n",
+    ],
+)
+def test_an_answer_says_that_the_rest_of_a_body_is_not_read(
+    client: Client, sent: bytes
+) -> None:
+    """It closes, and nothing is expected any more."""
+    client.hasty = True
+    client.send(sent)
+
+    client.wait(10)
+
+    assert client.wire.statuses == [200]
+    assert b"connection: close\r\n" in client.wire.written
+    assert (client.wire.ended, client.closed) == ("closed", [])
+
+
+@pytest.mark.parametrize(
+    ("version", "ended"), [(b"HTTP/1.1", ""), (b"HTTP/1.0", "closed")]
+)
+def test_a_large_body_that_is_whole_ends_no_connection(
+    client: Client, version: bytes, ended: str
+) -> None:
+    """Where its answer begins behind its last byte."""
+    client.answers.clear()
+    client.send(LARGE.replace(b"HTTP/1.1", version), b"x" * 69_999, b"x")
+
+    client.answers.set()
+    client.turn()
+
+    assert client.wire.statuses == [200]
+    assert (b"connection: close\r\n" in client.wire.written) == bool(ended)
+    assert client.wire.ended == ended
+
+
+def test_a_small_body_that_nobody_reads_ends_no_connection(client: Client) -> None:
+    """It is whole before the application is called."""
+    client.hasty = True
+
+    client.send(POST + b"Content-Length: 4\r\n\r\n", b"body")
+    client.send(GET + b"\r\n")
+
+    assert client.wire.statuses == [200, 200]
+    assert b"connection" not in client.wire.written
+
+
 def test_a_stop_closes_what_is_unfinished_at_once(
     connect: Callable[..., Client],
 ) -> None:

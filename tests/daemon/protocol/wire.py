@@ -73,6 +73,7 @@ class Client:
         self.called = 0
         self.body = b"ok"
         self.failing = False
+        self.hasty = False
         self.answers = asyncio.Event()
         self.answers.set()
         self.now = 1_000.0
@@ -98,7 +99,7 @@ class Client:
 
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
         self.called += 1
-        body, more = b"", True
+        body, more = b"", not self.hasty
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
