@@ -19,7 +19,9 @@ from daemon.logs import configure_logging
 from daemon.tokens import tokens
 from store import StoreError, StoreUnusable, failpoints
 
-main = typer.Typer(add_completion=False, rich_markup_mode=None)
+main = typer.Typer(
+    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 main.add_typer(tokens, name="token", help="Create, list and revoke tokens.")
 
 _ConfigFile = Annotated[

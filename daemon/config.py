@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -67,6 +68,14 @@ AddressOrNetwork = Annotated[str, AfterValidator(_address_or_network)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _no_text_has_a_nul(cls, value: object) -> object:
+        # Files and hosts are named by these: what opens them raises what nobody awaits.
+        if isinstance(value, str) and "\x00" in value:
+            raise ValueError("it has a NUL")
+        return value
 
 
 class ServerConfig(_Section):

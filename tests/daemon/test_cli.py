@@ -135,6 +135,19 @@ def test_the_process_itself_says_one_line_too() -> None:
     )
 
 
+def test_a_fault_that_nobody_foresaw_is_a_plain_traceback() -> None:
+    """Without the frames and colours of a terminal, which journals do not show."""
+    environ = os.environ | {"AGENTREG_FAIL": "nowhere:kill"}
+
+    done = subprocess.run(
+        COMMAND, env=environ, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert done.stderr.endswith("\nValueError: 'nowhere:kill' arms no failpoint\n")
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_the_command_with_status_0(number: signal.Signals) -> None:
     """What it says first is where it serves, what it says last is that it stopped."""

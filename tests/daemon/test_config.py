@@ -85,6 +85,21 @@ def test_each_number_has_an_upper_bound(section: str, key: str) -> None:
         load_config()
 
 
+@pytest.mark.parametrize(
+    ("section", "key"), [(s, k) for s, k, kind, _ in KEYS if kind is str]
+)
+def test_no_text_has_a_nul(section: str, key: str) -> None:
+    """Opening a file of such a name ended the start in a traceback."""
+    values = COMPANIONS.get((section, key), {}) | {key: "a\0b"}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    Path("config.toml").write_text("\n".join([f"[{section}]", *lines]))
+
+    with pytest.raises(ConfigError) as refused:
+        load_config()
+
+    assert str(refused.value) == f"{section}.{key}: it has a NUL (from config.toml)"
+
+
 @each_key
 def test_the_environment_beats_the_file(
     section: str, key: str, kind: Any, default: Any, monkeypatch: pytest.MonkeyPatch
