@@ -27,7 +27,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from store import GuardRules
+from store import GuardRules, StoreUnusable, database_path
 
 PREFIX = "AGENT_REGISTRY_"
 #: Variables with our prefix that are no keys: the file's name, and the clients' own.
@@ -58,6 +58,15 @@ def _of_json(value: object) -> object:
         raise ValueError('it takes a list such as ["a", "b"]') from None
 
 
+def _of_a_store(url: str) -> str:
+    """Return the URL, if it names a store; a password in it is not repeated."""
+    try:
+        database_path(url)
+    except StoreUnusable as error:
+        raise ValueError(str(error)) from None
+    return url
+
+
 _OfJson = BeforeValidator(_of_json)
 #: Bounded, as SQLite's integers and the waits of the operating system are.
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -69,7 +78,7 @@ AddressOrNetwork = Annotated[str, AfterValidator(_address_or_network)]
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @field_validator("*")
+    @field_validator("*", mode="before")
     @classmethod
     def _no_text_has_a_nul(cls, value: object) -> object:
         # Files and hosts are named by these: what opens them raises what nobody awaits.
@@ -143,7 +152,7 @@ class QuotaConfig(_Section):
 class StoreConfig(_Section):
     """Where records are kept, and how safely."""
 
-    url: str = "sqlite:///agent-registry.db"
+    url: Annotated[str, AfterValidator(_of_a_store)] = "sqlite:///agent-registry.db"
     synchronous: Literal["full", "normal"] = "full"
     reader_threads: int = Field(default=4, ge=1, le=64)
     wal_limit_bytes: int = Field(default=67_108_864, ge=1_048_576, le=2**40)

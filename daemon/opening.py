@@ -20,25 +20,18 @@ log = logging.getLogger(__name__)
 
 
 def make_storage(config: Config, lease_clock: LeaseClock) -> Storage:
-    """Return the configured store; nothing is opened.
-
-    Raises:
-        StartupFailed: the URL names none.
-    """
-    try:
-        return create_storage_backend(
-            config.store.url,
-            synchronous=config.store.synchronous,
-            reader_threads=config.store.reader_threads,
-            wal_limit_bytes=config.store.wal_limit_bytes,
-            reserve_bytes=config.store.reserve_bytes,
-            clock=lease_clock.wall,
-            lease_time=lease_clock,
-            guard=config.guard.rules(),
-            quota=quota_of(config),
-        )
-    except StoreUnusable as error:
-        raise StartupFailed(f"{error} (store.url)", lasting=True) from error
+    """Return the configured store; nothing is opened."""
+    return create_storage_backend(
+        config.store.url,
+        synchronous=config.store.synchronous,
+        reader_threads=config.store.reader_threads,
+        wal_limit_bytes=config.store.wal_limit_bytes,
+        reserve_bytes=config.store.reserve_bytes,
+        clock=lease_clock.wall,
+        lease_time=lease_clock,
+        guard=config.guard.rules(),
+        quota=quota_of(config),
+    )
 
 
 def open_store(storage: Storage, lease_clock: LeaseClock, cleanups: CleanUps) -> None:

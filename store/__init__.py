@@ -4,6 +4,7 @@ The store knows no HTTP and no schedule. It works synchronously, in threads of
 its own: one that writes and a few that read.
 """
 
+import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -70,6 +71,7 @@ __all__ = [
     "StoreUnusable",
     "Swept",
     "create_storage_backend",
+    "database_path",
 ]
 
 _SQLITE = "sqlite:///"
@@ -111,14 +113,8 @@ def create_storage_backend(  # noqa: PLR0913 - each a choice of its own
     Raises:
         StoreUnusable: no store can be made of this URL.
     """
-    path = url.removeprefix(_SQLITE)
-    if path == url or path in ("", ":memory:") or "\x00" in path:
-        raise StoreUnusable(
-            f"{url!r} names no store: write sqlite:///relative.db "
-            "or sqlite:////absolute/path.db"
-        )
     database = SqliteRegistryDatabase(
-        Path(path),
+        database_path(url),
         synchronous=synchronous,
         reader_threads=reader_threads,
         wal_limit_bytes=wal_limit_bytes,
@@ -128,3 +124,21 @@ def create_storage_backend(  # noqa: PLR0913 - each a choice of its own
         database, clock=clock, lease_time=lease_time, guard=guard, quota=quota
     )
     return Storage(agents, database)
+
+
+def database_path(url: str) -> Path:
+    """Return the file that `url` names.
+
+    Raises:
+        StoreUnusable: it names none. Of the URL only its scheme is told: in those of
+            other programs stand passwords.
+    """
+    path = url.removeprefix(_SQLITE)
+    if path == url or path in ("", ":memory:") or "\x00" in path:
+        scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)
+        named = f"{scheme[0]}..." if scheme else "the URL"
+        raise StoreUnusable(
+            f"{named} names no store: write sqlite:///relative.db "
+            "or sqlite:////absolute/path.db"
+        )
+    return Path(path)

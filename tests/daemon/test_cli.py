@@ -78,13 +78,28 @@ def test_check_config_prints_what_would_be_served_with(run: Run) -> None:
     assert [path.name for path in Path.cwd().iterdir()] == ["my.toml"]
 
 
+@pytest.mark.parametrize("arguments", [["--check-config"], [], ["backup", "b.db"]])
+def test_a_url_that_names_no_store_is_refused_by_key_and_scheme(
+    run: Run, arguments: list[str]
+) -> None:
+    """As at a start; the password in it came into the journal."""
+    done = run(*arguments, AGENT_REGISTRY_STORE__URL="postgresql://user:secret@db/d")
+
+    assert (done.exit_code, done.stdout) == (78, "")
+    assert done.stderr == (
+        "agent-registryd: store.url: postgresql://... names no store: write "
+        "sqlite:///relative.db or sqlite:////absolute/path.db "
+        "(from AGENT_REGISTRY_STORE__URL)\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("environ", "reason"),
     [
         ({"AGENT_REGISTRY_CONFIG": "gone.toml"}, "gone.toml cannot be read"),
         ({"AGENT_REGISTRY_SERVER__PORT": "http"}, "server.port: "),
         ({"AGENT_REGISTRY_PORT": "9000"}, "AGENT_REGISTRY_PORT is no known key"),
-        ({"AGENT_REGISTRY_STORE__URL": "mysql:"}, "'mysql:' names no store"),
+        ({"AGENT_REGISTRY_STORE__URL": "mysql:"}, "names no store"),
         ({"AGENT_REGISTRY_STORE__URL": "sqlite:///notes.db"}, "another program"),
         ({"AGENT_REGISTRY_STORE__URL": "sqlite:///torn.db"}, "not a SQLite database"),
         ({"AGENT_REGISTRY_STORE__URL": "sqlite:///gone/r.db"}, "does not exist"),

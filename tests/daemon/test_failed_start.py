@@ -149,13 +149,3 @@ def test_a_host_that_is_no_name_ends_the_start(
         daemon.start()
 
     assert e.value.lasting
-
-
-def test_a_url_that_names_no_store_is_refused_before_any_start(
-    make_config: MakeConfig,
-) -> None:
-    """Already when the daemon is made; only an operator can mend it."""
-    with pytest.raises(StartupFailed, match=r"^'mysql:' names no store.*url\)$") as e:
-        RegistryDaemon(make_config(store={"url": "mysql:"}))
-
-    assert e.value.lasting

@@ -26,25 +26,28 @@ def test_the_default_is_a_file_in_the_working_directory() -> None:
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "named"),
     [
-        "",
-        "registry.db",
-        "/var/lib/registry.db",
-        "sqlite://registry.db",
-        "sqlite:///",
-        "sqlite:///:memory:",
-        "SQLITE:///registry.db",
-        "postgresql://db/registry",
+        ("", "the URL"),
+        ("registry.db", "the URL"),
+        ("/var/lib/registry.db", "the URL"),
+        ("mysql:", "the URL"),
+        ("user:secret@db/registry", "the URL"),
+        ("user:secret@db://registry", "the URL"),
+        ("sqlite://registry.db", "sqlite://..."),
+        ("sqlite:///", "sqlite://..."),
+        ("sqlite:///:memory:", "sqlite://..."),
+        ("SQLITE:///registry.db", "SQLITE://..."),
+        ("postgresql://user:secret@db/registry", "postgresql://..."),
     ],
 )
-def test_a_url_that_names_no_store_is_refused(url: str) -> None:
-    """The message repeats it, and shows how to write one."""
+def test_a_url_that_names_no_store_is_refused(url: str, named: str) -> None:
+    """The message tells its scheme, and shows how to write one."""
     with pytest.raises(StoreUnusable) as refused:
         create_storage_backend(url)
 
     assert str(refused.value) == (
-        f"{url!r} names no store: write sqlite:///relative.db "
+        f"{named} names no store: write sqlite:///relative.db "
         "or sqlite:////absolute/path.db"
     )
 
