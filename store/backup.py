@@ -46,14 +46,14 @@ def backup(
 
     Raises:
         StoreUnusable: `database` is none of ours, or damaged; or `target` is a
-            database that is served.
+            database that is served, or anything else but an older backup.
         StoreUnavailable: it cannot be read, or `target` not be written, now; or
             `keep_on()` was false between two steps.
     """
     schema.check(database)
     if not database.exists():
         raise StoreUnusable(f"{database} does not exist")
-    _refuse_served(target, database)
+    _refuse_others(target, database)
     partial = Path(f"{target}.partial")
     with _undone(partial), _told(f"{database} was not backed up to {target}"):
         partial.unlink(missing_ok=True)
@@ -151,14 +151,32 @@ def _copy(database: Path, partial: Path, keep_on: Callable[[], bool]) -> Manifes
     return manifest
 
 
-def _refuse_served(target: Path, database: Path) -> None:
-    """Refuse to put a backup in the place of a database: its commits would be lost."""
+def _refuse_others(target: Path, database: Path) -> None:
+    """Refuse to put a backup in the place of anything but an older one.
+
+    Of a database that is served, what is committed from now on would be lost too.
+    """
     if not target.exists():
         return
     if database.samefile(target):
         raise StoreUnusable(f"{target} is the database itself")
     if schema.beside(target, "-wal").exists():
         raise StoreUnusable(f"{target} is a database that is in use: it has a log")
+    if not _is_backup(target):
+        raise StoreUnusable(f"{target} is no backup, and is not replaced")
+
+
+def _is_backup(path: Path) -> bool:
+    """Tell whether a file is empty or a backup, looking no further."""
+    if not path.is_file():
+        return False
+    try:
+        schema.check(path)
+        with closing(_connect(path, "ro&immutable=1")) as kept:
+            kept.execute(_READ_MANIFEST)
+    except (StoreUnusable, sqlite3.Error):
+        return not path.stat().st_size
+    return True
 
 
 def _copy_file(source: Path, fresh: Path) -> None:

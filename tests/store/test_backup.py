@@ -1,5 +1,6 @@
 """Copies of the database, and putting one back."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -239,8 +240,59 @@ def test_a_backup_replaces_no_database_that_is_served(
         storage.database.backup(tmp_path / "other.db")
 
     other.database.close()
-    storage.database.backup(tmp_path / "other.db")
-    storage.database.backup(tmp_path / "other.db")
+
+
+def _write_text(target: Path) -> None:
+    target.write_text("precious")
+
+
+def _make_foreign(target: Path) -> None:
+    with closing(sqlite3.connect(target)) as foreign:
+        foreign.execute("CREATE TABLE manifest (taken_at, agents, schema_version)")
+
+
+def _make_database(target: Path) -> None:
+    other = create_storage_backend(f"sqlite:///{target}")
+    other.database.open()
+    other.database.close()
+
+
+@pytest.mark.parametrize("make", [_write_text, _make_foreign, _make_database])
+def test_a_backup_replaces_no_file_that_is_none(
+    storage: Storage, target: Path, make: Callable[[Path], None]
+) -> None:
+    """Somebody mistook its name; it stays as it was, and nothing is beside it."""
+    make(target)
+    before = target.read_bytes()
+
+    with pytest.raises(StoreUnusable, match=r"backup\.db is no backup, and is not"):
+        storage.database.backup(target)
+
+    assert target.read_bytes() == before
+    assert not [*target.parent.glob("backup.db-*"), *target.parent.glob("*.partial")]
+
+
+def test_a_backup_replaces_no_device(storage: Storage, target: Path) -> None:
+    """As root, it would take the place of /dev/null."""
+    os.mkfifo(target)
+
+    with pytest.raises(StoreUnusable, match=r"backup\.db is no backup"):
+        storage.database.backup(target)
+
+    assert target.is_fifo()
+
+
+def test_a_backup_replaces_an_older_one_and_an_empty_file(
+    storage: Storage, target: Path, make_record: MakeRecord
+) -> None:
+    """Such as mktemp makes; nothing is lost by either."""
+    target.touch()
+    first = storage.database.backup(target)
+    storage.agents.register(make_record("later"))
+
+    second = storage.database.backup(target)
+
+    assert (first.agents, second.agents) == (2, 3)
 
 
 def test_a_backup_that_was_put_in_the_place_by_hand_is_backed_up(
