@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,7 @@ import typer
 from daemon import commands
 from daemon.app import RegistryDaemon
 from daemon.config import Config, ConfigError, load_config
-from daemon.exits import FAILED, UNUSABLE, StartupFailed, give_up
+from daemon.exits import FAILED, UNUSABLE, StartupFailed, give_up, tell
 from daemon.logs import configure_logging
 from daemon.tokens import tokens
 from store import StoreError, StoreUnusable, failpoints
@@ -54,12 +54,12 @@ def serve(
         context.obj = config
         return
     if version:
-        typer.echo(importlib.metadata.version("agent-registry"))
+        tell(importlib.metadata.version("agent-registry"))
         return
     try:
         loaded = load_config(config)
         if check_config:
-            _print(loaded)
+            tell("\n".join(_lines(loaded)))
             return
         _serve(loaded)
     except ConfigError as error:
@@ -88,7 +88,7 @@ def _run(
     command: Callable[[Config, Path], str], config: Path | None, file: Path
 ) -> None:
     try:
-        typer.echo(command(load_config(config), file))
+        tell(command(load_config(config), file))
     except (ConfigError, StoreUnusable) as error:
         give_up(str(error), UNUSABLE)
     except (StoreError, OSError) as error:
@@ -122,9 +122,9 @@ def _keep_what_is_there() -> None:
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
 
 
-def _print(config: Config) -> None:
+def _lines(config: Config) -> Iterator[str]:
     for section, values in config.model_dump().items():
-        typer.echo(f"[{section}]")
+        yield f"[{section}]"
         for key, value in values.items():
             # What is valid in JSON, of these types, is valid in TOML.
-            typer.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+            yield f"{key} = {json.dumps(value, ensure_ascii=False)}"

@@ -1,5 +1,8 @@
 """How the command ends: its statuses, and why a daemon could not start."""
 
+import os
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -26,3 +29,21 @@ def give_up(reason: str, status: int) -> NoReturn:
     """End the command with one line on standard error."""
     typer.echo(f"agent-registryd: {reason}", err=True)
     raise typer.Exit(status)
+
+
+def tell(result: str) -> None:
+    """Print what was asked for; end the command if that cannot be."""
+    unprinted = "what was asked for cannot be printed"
+    if sys.stdout is None:  # to which typer prints without an error
+        give_up(f"{unprinted}: standard output is closed", FAILED)
+    try:
+        typer.echo(result)
+    except OSError as error:
+        print_no_more()
+        give_up(f"{unprinted}: {error.strerror}", FAILED)
+
+
+def print_no_more() -> None:
+    """Drop what is not printed: at the exit it would fail again, with status 120."""
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

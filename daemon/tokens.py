@@ -1,7 +1,6 @@
 """`agent-registryd token create`, `list` and `revoke`."""
 
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from api.access import Role
 from daemon import issuing
 from daemon.config import ConfigError, load_config
 from daemon.credentials import TokenEntry, is_expired, sentences
-from daemon.exits import FAILED, UNUSABLE, give_up
+from daemon.exits import FAILED, UNUSABLE, give_up, print_no_more, tell
 from daemon.issuing import Grant, UnknownToken
 from daemon.secret_files import SecretUnusable
 from store.clock import to_the_second, utcnow
@@ -88,7 +87,7 @@ def create(
         except OSError as error:
             # Nobody has seen it, so nobody would think of revoking it.
             issuing.revoke(found, [entry.id])
-            _print_no_more()
+            print_no_more()
             give_up(f"{unprinted}: {error.strerror}", FAILED)
         typer.echo(
             f"Token {entry.id} of {entry.principal} is in {found}. "
@@ -111,14 +110,16 @@ def list_tokens(
         entries = issuing.read(found).tokens
     if as_json:
         told = [entry.model_dump(mode="json", exclude={"hash"}) for entry in entries]
-        typer.echo(json.dumps(told, indent=2))
+        tell(json.dumps(told, indent=2))
         return
     head = ("ID", "PRINCIPAL", "ROLES", "AGENTS", "CREATED", "EXPIRES")
     rows = [head, *map(_row, entries)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        typer.echo("  ".join(cells).rstrip())
+    cells = [
+        [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        for row in rows
+    ]
+    tell("\n".join("  ".join(row).rstrip() for row in cells))
 
 
 @tokens.command("revoke")
@@ -143,12 +144,6 @@ def _told_by_status(context: typer.Context, file: Path | None) -> Iterator[Path]
         give_up(str(error), UNUSABLE)
     except (UnknownToken, OSError) as error:
         give_up(str(error), FAILED)
-
-
-def _print_no_more() -> None:
-    """Drop what is not printed: at the exit it would fail again, with status 120."""
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _configured(config: Path | None) -> Path:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from daemon.cli import main
 from daemon.config import Config
 from daemon.listener import bind
+from store import create_storage_backend
 
 Run = Callable[..., Result]
 COMMAND = [sys.executable, "-W", "error", "-m", "daemon"]
@@ -147,6 +148,42 @@ def test_the_process_itself_says_one_line_too() -> None:
     assert (done.returncode, done.stdout) == (78, "")
     assert done.stderr == (
         "agent-registryd: gone.toml cannot be read: No such file or directory\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [(">/dev/full", "No space left on device"), (">&-", "standard output is closed")],
+)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--check-config"],
+        ["--version"],
+        ["backup", "backup.db"],
+        ["token", "list", "--file", "credentials.toml"],
+    ],
+)
+def test_what_cannot_be_printed_is_one_line_and_status_1(
+    arguments: list[str], output: str, reason: str
+) -> None:
+    """No traceback, and nobody takes it for an answer."""
+    database = create_storage_backend().database
+    database.open()
+    database.close()
+    Path("credentials.toml").write_text("# nobody\n")
+    Path("credentials.toml").chmod(0o600)
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {output}', "sh", *COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"agent-registryd: what was asked for cannot be printed: {reason}\n"
     )
 
 
