@@ -73,7 +73,7 @@ class HeadCheck:
         elif scope["http_version"] != "1.0":
             raise broken()
         if not target.startswith(b"/"):
-            _judge_target(scope["method"], target, host)
+            self._judge_target(scope["method"], target, host)
         if rare:
             _judge_rare(scope, host or b"")
 
@@ -88,6 +88,19 @@ class HeadCheck:
         ours = name is None or name.lower().decode() in self._names
         if not ours and not _is_address(name):
             raise ProblemError(421, "misdirected")
+
+    def _judge_target(self, method: str, target: bytes, host: bytes | None) -> None:
+        """Take a whole URL when it names the same host, and `*` where it is meant."""
+        if target == b"*" and method == "OPTIONS":
+            return
+        scheme, _, rest = target.partition(b"://")
+        authority, slash, _ = rest.partition(b"/")
+        if scheme.lower() not in (b"http", b"https") or not slash:
+            raise broken()
+        if host is None:
+            self._check_host(authority)
+        elif authority.lower() != host.lower():
+            raise broken()
 
 
 def plain_head(scope: HTTPScope, target: bytes, *, keep_alive: bool) -> bytes:
@@ -118,17 +131,6 @@ def _is_address(text: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _judge_target(method: str, target: bytes, host: bytes | None) -> None:
-    """Take a whole URL when it names the same host, and `*` where it is meant."""
-    if target == b"*" and method == "OPTIONS":
-        return
-    scheme, _, rest = target.partition(b"://")
-    authority, slash, _ = rest.partition(b"/")
-    same = host is None or authority.lower() == host.lower()
-    if scheme.lower() not in (b"http", b"https") or not (slash and same):
-        raise broken()
 
 
 def _judge_rare(scope: HTTPScope, host: bytes) -> None:

@@ -184,3 +184,21 @@ def test_a_target_is_a_path_of_ours(
 ) -> None:
     """Or a whole URL whose host is that of Host."""
     assert _judge(check, HOST, target=target, method=method) == status
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://localhost/agents", None),
+        ("http://10.0.0.7:8790/", None),
+        ("http://Registry.Internal/", None),
+        ("http://evil.example/agents", 421),
+        ("http://localhost@evil.example/", 400),
+        ("http:///agents", 400),
+    ],
+)
+def test_a_whole_url_stands_in_for_a_host_that_is_missing(
+    check: HeadCheck, target: str, status: int | None
+) -> None:
+    """As HTTP/1.0 may have none; it is judged as that would be."""
+    assert _judge(check, target=target, http_version="1.0") == status
