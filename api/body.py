@@ -164,7 +164,8 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
     except UnicodeDecodeError:
         raise _malformed("it is not UTF-8") from None
     except json.JSONDecodeError as error:
-        reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        what = error.msg.removesuffix(" at")
+        reason = f"{what} at line {error.lineno}, column {error.colno}"
         raise _malformed(reason) from None
     except RecursionError:
         raise _too_deep() from None

@@ -34,6 +34,22 @@ def test_body_may_have_64_kib_and_no_byte_more(
     assert refused.headers["connection"] == "close"
 
 
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b'{"a": }', "Expecting value at line 1, column 7"),
+        (b'{"a": "\n"}', "Invalid control character at line 1, column 8"),
+    ],
+)
+def test_what_is_no_json_is_told_by_its_place(
+    client: TestClient, body: bytes, what: str
+) -> None:
+    """So that its author finds it; what stands there is not repeated."""
+    refused = client.post("/agents/register", content=body, headers=JSON)
+
+    assert refused.json()["detail"] == f"The body is refused: {what}."
+
+
 def test_endless_body_is_cut(app: FastAPI) -> None:
     """Chunks are read up to the limit, however many would follow."""
     scope = {
