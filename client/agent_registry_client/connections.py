@@ -25,6 +25,9 @@ from agent_registry_client.errors import NotARegistry, Unreachable
 #: The registry keeps an idle connection for 75 s; who lets go first never races it.
 IDLE_SECONDS = 60.0
 
+#: The server closed the connection; under TLS sending says it in these words.
+_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
 
 class _Until(io.RawIOBase):
     """Reads a socket until an instant, whoever drips bytes into it."""
@@ -93,7 +96,7 @@ class Server:
             connection = kept or self._open()
             try:
                 return self._exchange(connection, call, ends_at)
-            except ConnectionError as error:
+            except _CLOSED as error:
                 connection.close()
                 # A kept one may have been closed by the server meanwhile.
                 if kept is None:
@@ -131,7 +134,7 @@ class Server:
             connection.request(
                 call.method, self._prefix + call.target, call.body or b"", headers
             )
-        except ConnectionError as error:
+        except _CLOSED as error:
             return _early_answer(connection, call, error)
         answer = _answer(connection, call)
         if connection.sock is not None:
@@ -197,7 +200,7 @@ def _answer(connection: http.client.HTTPConnection, call: Call[Any]) -> Answer:
 
 
 def _early_answer(
-    connection: http.client.HTTPConnection, call: Call[Any], error: ConnectionError
+    connection: http.client.HTTPConnection, call: Call[Any], error: OSError
 ) -> Answer:
     # A registry reads no more of a body once it is too large (65,536 bytes): it answers
     # with 413 and closes, so that sending the rest fails while the answer is there.

@@ -1,6 +1,8 @@
 """https with an authority of one's own, and with a certificate of the client's."""
 
+import json
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -9,7 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from agent_registry_client import AgentRegistryClient, Unreachable
+from agent_registry_client import (
+    AgentRegistryClient,
+    BulkRenewal,
+    InvalidRequest,
+    Unreachable,
+)
 from agent_registry_client.tls import context_of
 
 OPENSSL = shutil.which("openssl") or ""
@@ -118,6 +125,131 @@ def test_files_that_do_not_fit_are_told_apart(
 def test_without_them_the_system_is_trusted() -> None:
     """Empty variables are none."""
     assert context_of({"AGENT_REGISTRY_CA_FILE": ""}) is None
+
+
+@pytest.mark.parametrize("goodbye", ["said", "not said"])
+def test_a_connection_that_was_closed_meanwhile_is_no_failure(
+    listening: ssl.SSLSocket, files: Path, goodbye: str
+) -> None:
+    """Nor where a call has a body: its sending fails, and in words of TLS's own."""
+    heard: list[bytes] = []
+    closed = threading.Event()
+
+    def serve() -> None:
+        with _accept(listening) as first:
+            _hear(first, b"\r\n\r\n")
+            first.sendall(_said(200, []))
+            if goodbye == "said":
+                first.settimeout(0)
+                with pytest.raises(ssl.SSLWantReadError):
+                    first.unwrap()
+        closed.set()
+        with _accept(listening) as second:
+            heard.append(_hear(second, b"}"))
+            second.sendall(_said(200, {"renewed": 1, "unknown": []}))
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    client = _client(listening, files)
+    client.agents()
+    closed.wait(5)
+
+    assert client.heartbeat_all(["a"]) == BulkRenewal(renewed=1, unknown=())
+    serving.join()
+    assert heard[0].endswith(b'\r\n\r\n{"agent_ids":["a"]}')
+
+
+def test_what_a_server_hung_up_on_is_asked_once_where_the_connection_was_new(
+    listening: ssl.SSLSocket, files: Path
+) -> None:
+    """It may have been heard; the caller is to decide."""
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        with _accept(listening) as first:
+            asked.append(first.recv(100))
+        listening.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            listening.accept()
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+
+    with pytest.raises(Unreachable):
+        _register_at_length(_client(listening, files))
+    serving.join()
+    assert len(asked) == 1
+
+
+def test_an_answer_that_comes_before_all_is_sent_is_heard(
+    listening: ssl.SSLSocket, files: Path
+) -> None:
+    """A body that is too large is answered unread, and its connection closed."""
+
+    def serve() -> None:
+        with _accept(listening) as first:
+            first.recv(100)
+            problem = {"status": 413, "code": "body_too_large", "detail": "No more."}
+            first.sendall(_said(413, problem))
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+
+    with pytest.raises(InvalidRequest, match="No more"):
+        _register_at_length(_client(listening, files))
+    serving.join()
+
+
+def _client(listening: ssl.SSLSocket, files: Path) -> AgentRegistryClient:
+    trusting = ssl.create_default_context(cafile=str(files / "ca.pem"))
+    url = f"https://127.0.0.1:{listening.getsockname()[1]}"
+    return AgentRegistryClient(url, ssl_context=trusting)
+
+
+def _accept(listening: ssl.SSLSocket) -> ssl.SSLSocket:
+    connection, _ = listening.accept()
+    connection.settimeout(5)
+    # As the daemon does: what waits for an acknowledgement is lost at a reset.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _hear(connection: ssl.SSLSocket, end: bytes) -> bytes:
+    heard = b""
+    while not heard.endswith(end):
+        heard += connection.recv(65_536)
+    return heard
+
+
+def _said(status: int, told: object) -> bytes:
+    content = json.dumps(told).encode()
+    return b"HTTP/1.1 %d So\r\nContent-Length: %d\r\n\r\n%b" % (
+        status,
+        len(content),
+        content,
+    )
+
+
+def _register_at_length(client: AgentRegistryClient) -> None:
+    client.register(
+        "a",
+        agent_name="A",
+        host="10.0.0.7",
+        port=80,
+        metadata={"long": "x" * (20 << 20)},
+    )
+
+
+@pytest.fixture
+def listening(files: Path) -> Iterator[ssl.SSLSocket]:
+    """Return a socket that takes connections with TLS."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files / "server.pem", files / "server.key")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as plain,
+        context.wrap_socket(plain, server_side=True) as listening,
+    ):
+        yield listening
 
 
 @pytest.fixture(scope="module")
