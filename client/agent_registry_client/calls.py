@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -149,7 +150,7 @@ def agents(
     return Call(
         "GET",
         f"/agents?{query}" if query else "/agents",
-        _page,
+        partial(_page, cursor or ""),
         max_answer_bytes=_MAX_LISTING_BYTES,
     )
 
@@ -220,9 +221,11 @@ _registered = _lease(RegisteredAgent)
 _renewed = _lease(Renewal)
 
 
-def _page(answer: Answer) -> Page:
+def _page(behind: str, answer: Answer) -> Page:
     following = _NEXT.search(answer.headers.get("link", ""))
     cursors = parse_qs(urlsplit(following[1]).query)["cursor"] if following else [None]
+    if cursors[0] is not None and cursors[0] <= behind:
+        raise ValueError("pages without an end")
     return Page(
         agents=read(tuple[AgentInfo, ...], answer.json()), next_cursor=cursors[0]
     )

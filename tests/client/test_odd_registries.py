@@ -1,5 +1,7 @@
 """Registries that refuse, limit, or fail for one; and what answers in place of one."""
 
+import asyncio
+import itertools
 import json
 import socket
 import threading
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from agent_registry_client import (
     AgentRegistryClient,
+    AsyncAgentRegistryClient,
     LimitReached,
     NotAllowed,
     NotARegistry,
@@ -156,6 +159,34 @@ def test_an_interval_that_is_none_is_of_no_registry(
 
     with pytest.raises(NotARegistry):
         AgentRegistryClient(registry.url).heartbeat("a")
+
+
+@pytest.mark.parametrize("cursors", ["b", "ba"])
+def test_pages_that_do_not_go_on_are_of_no_registry(
+    play_registry: Any, cursors: str
+) -> None:
+    """A cache that ignores the query would be read for ever; or one goes in circles."""
+
+    def told() -> Callable[..., Any]:
+        turn = itertools.cycle(cursors)
+        return lambda *_: (
+            200,
+            [AGENT],
+            {"Link": f'</agents?limit=1&cursor={next(turn)}>; rel="next"'},
+        )
+
+    agents = AgentRegistryClient(play_registry(told()).url).iter_agents()
+    others = AsyncAgentRegistryClient(play_registry(told()).url).iter_agents()
+
+    async def read_others() -> None:
+        assert (await anext(others)).agent_id == "a"
+        await anext(others)
+
+    assert next(agents).agent_id == "a"
+    with pytest.raises(NotARegistry):
+        next(agents)
+    with pytest.raises(NotARegistry):
+        asyncio.run(read_others())
 
 
 @pytest.mark.parametrize("interval", [1e11, 1e-9])
