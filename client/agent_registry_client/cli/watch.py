@@ -45,7 +45,11 @@ def watch(
     interval: Annotated[
         float,
         typer.Option(
-            "--interval", metavar="SECONDS", min=0.1, help="How often to look."
+            "--interval",
+            metavar="SECONDS",
+            min=0.1,
+            max=86_400,
+            help="How often to look.",
         ),
     ] = 1.0,
     url: Url = None,

@@ -180,7 +180,19 @@ def test_the_version_is_told(invoke: Callable[..., Any]) -> None:
     assert invoke("--version").stdout == agent_registry_client.__version__ + "\n"
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["list", "--nonsense"], ["get"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["list", "--nonsense"],
+        ["get"],
+        ["watch", "--interval", "0"],
+        ["watch", "--interval", "1e10"],
+        ["watch", "--interval", "inf"],
+        ["watch", "--interval", "nan"],
+        ["wait", "--timeout", "nan"],
+    ],
+)
 def test_a_wrong_command_line_is_2(
     invoke: Callable[..., Any], arguments: list[str]
 ) -> None:
