@@ -1,5 +1,6 @@
 """Exit statuses, and what an error tells its reader to do next."""
 
+import contextlib
 import logging
 import sys
 from typing import Any
@@ -96,6 +97,16 @@ def log_to_stderr(level: int) -> None:
 
 class Advising(typer.core.TyperGroup):
     """Turns what went wrong in a command into advice and an exit status."""
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:  # noqa: ANN401 - as below
+        """Run a command line."""
+        try:
+            return super().main(*arguments, **settings)
+        except OSError as error:  # the library makes its own of all others
+            complain(error.strerror or error, "Can standard output be written to?")
+            with contextlib.suppress(OSError, AttributeError):  # it may be None
+                sys.stdout.close()  # or it would be tried again at the exit
+            sys.exit(FAILED)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer keeps its types private
         """Run a command."""

@@ -1,6 +1,7 @@
 """What commands print: tables for people, columns for scripts, JSON for programs."""
 
 import dataclasses
+import errno
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -36,31 +37,42 @@ def _instant(value: datetime) -> str:
 
 def to_terminal() -> bool:
     """Tell whether a person reads along."""
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def print_line(line: str) -> None:
+    """Print a line.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if sys.stdout is None:  # closed; nobody would say that the line is lost
+        raise OSError(errno.EBADF, "standard output is closed")
+    typer.echo(line)
 
 
 def print_agents(agents: Iterable[AgentInfo], *, as_json: bool) -> None:
     """Print agents: a table, columns separated by tabs, or an array of objects."""
     if as_json:
         lines = ",\n".join(json.dumps(document(agent)) for agent in agents)
-        typer.echo(f"[\n{lines}\n]" if lines else "[]")
+        print_line(f"[\n{lines}\n]" if lines else "[]")
     elif to_terminal():
         rich_print(agents_table(("", agent, seconds_left(agent)) for agent in agents))
     else:
         for agent in agents:
-            typer.echo("\t".join(cells(agent, seconds_left(agent))))
+            print_line("\t".join(cells(agent, seconds_left(agent))))
 
 
 def print_one(value: Any, *, as_json: bool) -> None:  # noqa: ANN401 - as `document`
     """Print one thing: a line for each of its fields that are known, or an object."""
     told = document(value)
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        print_line(json.dumps(told, indent=2))
         return
     pairs = list(_flat(told))
     width = max(len(name) for name, _ in pairs) + 2
     for name, text in pairs:
-        typer.echo(name.ljust(width) + text if to_terminal() else f"{name}\t{text}")
+        print_line(name.ljust(width) + text if to_terminal() else f"{name}\t{text}")
 
 
 def _flat(told: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

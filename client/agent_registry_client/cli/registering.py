@@ -3,8 +3,6 @@
 import json as json_text
 import logging
 
-import typer
-
 from agent_registry_client.cli.advice import log_to_stderr
 from agent_registry_client.cli.options import (
     Host,
@@ -18,7 +16,7 @@ from agent_registry_client.cli.options import (
     Url,
     metadata_of,
 )
-from agent_registry_client.cli.output import print_one
+from agent_registry_client.cli.output import print_line, print_one
 from agent_registry_client.client import AgentRegistryClient
 
 
@@ -56,4 +54,4 @@ def deregister(agent_ids: Ids, *, url: Url = None, json: Json = False) -> None:
     for agent_id in agent_ids:
         client.deregister(agent_id)
         line = json_text.dumps({"agent_id": agent_id}) if json else agent_id
-        typer.echo(line)
+        print_line(line)

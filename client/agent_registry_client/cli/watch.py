@@ -16,7 +16,13 @@ from agent_registry_client.cli.options import (
     WithName,
     metadata_of,
 )
-from agent_registry_client.cli.output import cells, document, seconds_left, to_terminal
+from agent_registry_client.cli.output import (
+    cells,
+    document,
+    print_line,
+    seconds_left,
+    to_terminal,
+)
 from agent_registry_client.client import AgentRegistryClient
 from agent_registry_client.errors import RegistryError
 
@@ -111,7 +117,7 @@ class Lines:
     def show(self, look: Look) -> None:
         """Print what is new."""
         for event in look.events:
-            typer.echo(self._line(event, look))
+            print_line(self._line(event, look))
 
     def say(self, sentence: str) -> None:
         """Print a sentence."""

@@ -203,6 +203,36 @@ def test_a_wrong_command_line_is_2(
     assert "--help" in result.stderr
 
 
+CLOSED = "import os, sys; os.close(1); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "list --json", "health", "deregister summariser-1"]
+)
+@pytest.mark.usefixtures("summariser")
+def test_an_output_that_is_closed_is_1(start: Callable[..., Any], command: str) -> None:
+    """In words, not as a mistake of ours, and not in silence."""
+    done = start(*command.split(), wrap=CLOSED)
+
+    said = done.communicate(timeout=20)[1].splitlines()
+
+    assert said[0] == "agent-registry: standard output is closed"
+    assert (done.returncode, len(said)) == (1, 2)
+
+
+@pytest.mark.parametrize("command", ["list", "health --json", "watch", "--help"])
+@pytest.mark.usefixtures("summariser")
+def test_an_output_without_room_is_1(start: Callable[..., Any], command: str) -> None:
+    """It is told once; at the exit too Python tries to write what is left."""
+    with Path("/dev/full").open("w") as full:
+        done = start(*command.split(), stdout=full)
+
+    said = done.communicate(timeout=20)[1].splitlines()
+
+    assert said[0] == "agent-registry: No space left on device"
+    assert (done.returncode, len(said)) == (1, 2)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_are_completed(invoke: Callable[..., Any], shell: str) -> None:
     """By a script that asks the command."""
