@@ -81,7 +81,7 @@ def _flat(told: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(value, f"{prefix}{key}.")
         elif value is not None:
             text = value if isinstance(value, str) else json.dumps(value)
-            yield prefix + key, printable(text)
+            yield printable(prefix + key), printable(text)
 
 
 def seconds_left(agent: AgentInfo, since_seconds: float = 0.0) -> float:
@@ -93,7 +93,7 @@ def seconds_left(agent: AgentInfo, since_seconds: float = 0.0) -> float:
 def cells(agent: AgentInfo, left_seconds: float) -> list[str]:
     """Return the cells of a row; none is empty, and none holds a tab."""
     return [
-        agent.agent_id,
+        printable(agent.agent_id),
         printable(agent.status),
         f"{max(0.0, left_seconds):.0f}s",
         f"{agent.ttl_seconds}s",

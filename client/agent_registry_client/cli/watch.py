@@ -7,6 +7,7 @@ from typing import Annotated, Any, Protocol, Self
 
 import typer
 
+from agent_registry_client.cli.advice import printable
 from agent_registry_client.cli.events import Event, Look, Watched
 from agent_registry_client.cli.options import (
     Json,
@@ -131,4 +132,6 @@ class Lines:
         if event.agent:
             since_seconds = time.monotonic() - look.seen_at
             words += cells(event.agent, seconds_left(event.agent, since_seconds))
-        return "\t".join([*words, event.error] if event.error else words)
+        if event.error:
+            words.append(printable(event.error))
+        return "\t".join(words)

@@ -3,8 +3,16 @@
 import io
 from collections.abc import Callable
 
-from agent_registry_client import AgentInfo
-from agent_registry_client.cli.output import agents_table, cells, seconds_left
+import pytest
+from agent_registry_client import AgentInfo, Health, Unreachable
+from agent_registry_client.cli.events import Watched
+from agent_registry_client.cli.output import (
+    agents_table,
+    cells,
+    print_one,
+    seconds_left,
+)
+from agent_registry_client.cli.watch import Lines
 from rich.console import Console
 
 Make = Callable[..., AgentInfo]
@@ -45,10 +53,26 @@ def test_a_status_has_a_colour(make_agent: Make) -> None:
 
 
 def test_a_name_is_no_markup_and_no_escape(make_agent: Make) -> None:
-    """Whatever an agent calls itself, the table stays whole."""
-    agent = make_agent(agent_name="[red]\x1b[2J\tx[/]", metadata={"\x9b": "\x1b"})
+    """Whatever an agent is called, by a false registry too, the table stays whole."""
+    agent = make_agent(
+        "\x1b[2J\tx", agent_name="[red]\x1b[2J\tx[/]", metadata={"\x9b": "\x1b"}
+    )
 
     assert "[red]�[2J�x[/]" in drawn(agent, 120)
     assert "\x1b" not in drawn(agent, 120)
     assert all(cell and "\t" not in cell for cell in cells(agent, -1.0))
     assert cells(agent, -1.0)[2] == "0s"
+
+
+def test_what_a_false_registry_says_is_no_escape(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nor the names of what it counts, nor why it does not answer."""
+    watched = Watched()
+    watched.saw([])
+    print_one(Health(agents={"\x1b\t": 1}), as_json=False)
+    Lines(as_json=False).show(watched.missed(Unreachable("a\x1b\tb")))
+
+    *_, counted, event = capsys.readouterr().out.splitlines()
+    assert counted == "agents.��\t1"
+    assert event.split("\t")[1:] == ["unreachable", "a��b"]
