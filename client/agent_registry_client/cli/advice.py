@@ -69,7 +69,8 @@ def advice(error: RegistryError) -> str:
     return _NEXT.get(code, "`agent-registry health` may tell more.")
 
 
-def _reason(error: RegistryError) -> str:
+def reason_of(error: RegistryError) -> str:
+    """Return what is wrong, for a person."""
     # The registry's own sentence is for agents: it tells them to register again.
     if isinstance(error, AgentNotFound):
         return f"no agent is registered under this id [{error.status} {error.code}]"
@@ -113,7 +114,7 @@ class Advising(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except RegistryError as error:
-            complain(_reason(error), advice(error))
+            complain(reason_of(error), advice(error))
             raise typer.Exit(status_of(error)) from None
         except ValueError as error:  # what the library says of ids, URLs and tokens
             complain(error, f"`{ctx.command_path} --help` shows how.")

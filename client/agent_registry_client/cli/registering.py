@@ -3,7 +3,15 @@
 import json as json_text
 import logging
 
-from agent_registry_client.cli.advice import log_to_stderr
+import typer
+
+from agent_registry_client.cli.advice import (
+    advice,
+    complain,
+    log_to_stderr,
+    reason_of,
+    status_of,
+)
 from agent_registry_client.cli.options import (
     Host,
     Id,
@@ -18,6 +26,7 @@ from agent_registry_client.cli.options import (
 )
 from agent_registry_client.cli.output import print_line, print_one
 from agent_registry_client.client import AgentRegistryClient
+from agent_registry_client.errors import RegistryProblem
 
 
 def register(
@@ -52,6 +61,10 @@ def deregister(agent_ids: Ids, *, url: Url = None, json: Json = False) -> None:
     """
     client = AgentRegistryClient(url)
     for agent_id in agent_ids:
-        client.deregister(agent_id)
+        try:
+            client.deregister(agent_id)
+        except RegistryProblem as error:
+            complain(f"{agent_id}: {reason_of(error)}", advice(error))
+            raise typer.Exit(status_of(error)) from None
         line = json_text.dumps({"agent_id": agent_id}) if json else agent_id
         print_line(line)

@@ -51,7 +51,7 @@ def test_a_doubtful_host_is_warned_of(
 def test_agents_are_removed_up_to_one_that_is_not_known(
     invoke: Invoke, client: AgentRegistryClient
 ) -> None:
-    """Each that is gone is named."""
+    """Each that is gone is named, and so is that one."""
     for agent_id in "abc":
         invoke("register", "--id", agent_id, *WORKER)
 
@@ -59,5 +59,6 @@ def test_agents_are_removed_up_to_one_that_is_not_known(
     other = invoke("deregister", "c", "--json")
 
     assert (result.exit_code, result.stdout) == (1, "a\n")
+    assert "agent-registry: nobody: no agent is registered" in result.stderr
     assert json.loads(other.stdout) == {"agent_id": "c"}
     assert [agent.agent_id for agent in client.agents()] == ["b"]
