@@ -38,7 +38,7 @@ def say_changes(changes: Sequence[Change]) -> None:
     last = changes[-1]
     level, says = _SAYS[last.after]
     if last.after is State.LEFT and last.error:
-        level, says = logging.WARNING, "left, but is listed until its lease runs out"
+        level, says = logging.WARNING, "left, but may be listed until its lease ends"
     agent_ids = [change.agent_id for change in changes]
     say(
         level,

@@ -312,6 +312,15 @@ def test_a_registry_that_is_away_holds_nothing_up(
     assert up == "up\n"
 
 
+def test_who_was_never_registered_is_not_said_to_be_listed(start: Start) -> None:
+    """Where nobody answered from the start."""
+    running = start("run", *ME, "--url=http://127.0.0.1:1", "--", "true")
+
+    _, errors = running.communicate(timeout=20)
+
+    assert "me left, but may be listed" in errors
+
+
 @pytest.mark.parametrize(
     ("check", "script"),
     [([], "touch up"), (["--ready-cmd", "test -e up"], "touch up; exec sleep 9")],
