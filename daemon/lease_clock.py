@@ -21,6 +21,10 @@ from store.clock import Clock, utcnow
 
 #: So long nobody may have been heard without it being a gap: four missed turns.
 GAP_SECONDS = 2.0
+#: What answers at a turn was asked at the one before: half a second ago, but behind a
+#: pause it is longer, and nobody knows when in between it answered. A pause of a second
+#: at the start of a stall let leases run for three seconds of it.
+_ASKED_SECONDS = GAP_SECONDS + 0.6
 #: The wall clock may drift so far from running time between two turns. NTP slews by
 #: at most 0.5 ms a second; what is more is a step.
 STEP_SECONDS = 0.5
@@ -85,9 +89,9 @@ class LeaseClock:
         self._running = running
         self._lock = threading.Lock()
         self._generation = 0
-        #: When beats were last heard, when lease time last began to run, and when
-        #: the clock was last turned.
-        self._heard = self._resumed = self._seen = self._read()
+        #: When beats were last heard, and when that was asked; when lease time last
+        #: began to run, and when the clock was last turned.
+        self._heard = self._asked = self._resumed = self._seen = self._read()
         self._standstill: Standstill | None = None
         self._fails = False
         self._disturbed = False
@@ -101,7 +105,7 @@ class LeaseClock:
         """
         with self._lock:
             self._turned = True
-            self._heard = self._resumed = self._seen = self._read()
+            self._heard = self._asked = self._resumed = self._seen = self._read()
             self._fails = False
             self._standstill = stopped and Standstill(stopped.listened_at, Cause.START)
             self._generation += 1
@@ -143,9 +147,10 @@ class LeaseClock:
         with self._lock:
             self._turned = True
             self._fails = fails
-            self._seen = looked = self._look()
+            looked = self._look()
             if hears:
-                self._heard = looked
+                self._heard, self._asked = looked, self._seen
+            self._seen = looked
 
     def stand_at(self, instant: datetime) -> None:
         """Let a standstill stand at `instant`, to which rows were moved."""
@@ -157,7 +162,7 @@ class LeaseClock:
     def begin_rearm(self) -> None:
         """Note whether anything happens, from now on, that spoils a re-arm."""
         with self._lock:
-            self._heard = self._seen = self._read()
+            self._heard = self._asked = self._seen = self._read()
             self._fails = self._disturbed = False
 
     @property
@@ -173,7 +178,7 @@ class LeaseClock:
             looked = self._look()
             if self._disturbed:
                 return False
-            self._heard = self._resumed = looked
+            self._heard = self._asked = self._resumed = self._seen = looked
             self._standstill = None
             self._generation += 1
             return True
@@ -192,7 +197,12 @@ class LeaseClock:
         drift = self._heard.drift_to(looked)
         if abs(drift) > STEP_SECONDS:
             return Cause.STEP_FORWARD if drift > 0 else Cause.STEP_BACK
-        if self._heard.ran_to(looked) > GAP_SECONDS:
+        # While it stands still nothing can run too far; and the turns of a re-arm, one
+        # for each chunk, may come late.
+        runs = self._standstill is None
+        if self._heard.ran_to(looked) > GAP_SECONDS or (
+            runs and self._asked.ran_to(looked) > _ASKED_SECONDS
+        ):
             turned = self._seen.ran_to(looked) <= GAP_SECONDS
             return Cause.STALL if turned else Cause.GAP
         return Cause.STALL if self._fails else None

@@ -34,8 +34,8 @@ def machine() -> Machine:
 def clock(machine: Machine) -> LeaseClock:
     """Return a lease clock of `machine` that has run for a minute."""
     clock = LeaseClock(wall=lambda: machine.wall, running=lambda: machine.running)
-    for _ in range(60):
-        machine.run(1)
+    for _ in range(120):
+        machine.run(0.5)
         clock.turn(hears=True)
     return clock
 
@@ -131,6 +131,23 @@ def test_a_short_stall_is_none(clock: LeaseClock, machine: Machine) -> None:
         assert clock.now() == machine.wall
 
 
+def test_a_pause_at_the_start_of_a_stall_is_part_of_it(
+    clock: LeaseClock, machine: Machine
+) -> None:
+    """The turn behind it hears what was asked before it, and answered before it too."""
+    machine.run(1.4)
+    clock.turn(hears=True)
+    for _ in range(2):
+        machine.run(0.5)
+        clock.turn(hears=False)
+    before = clock.standstill
+    machine.run(0.21)
+
+    assert before is None
+    assert clock.standstill is not None
+    assert clock.standstill.cause is Cause.STALL
+
+
 def test_it_begins_where_the_process_before_it_stopped(machine: Machine) -> None:
     """Down-time is a gap."""
     clock = LeaseClock(wall=lambda: machine.wall, running=lambda: machine.running)
@@ -214,7 +231,7 @@ def test_a_thread_held_up_between_the_clocks_is_no_step() -> None:
         nonlocal readings
         readings += 1
         if readings % 2:
-            machine.run(1.5)
+            machine.run(1.2)
         return machine.wall
 
     clock = LeaseClock(wall=wall, running=lambda: machine.running)
