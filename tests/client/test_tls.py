@@ -1,16 +1,15 @@
 """https with an authority of one's own, and with a certificate of the client's."""
 
 import json
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 from agent_registry_client import (
     AgentRegistryClient,
     BulkRenewal,
@@ -18,9 +17,7 @@ from agent_registry_client import (
     Unreachable,
 )
 from agent_registry_client.tls import context_of
-
-OPENSSL = shutil.which("openssl") or ""
-pytestmark = pytest.mark.skipif(not OPENSSL, reason="openssl is not installed")
+from cryptography.hazmat.primitives import serialization
 
 
 class Nobody(BaseHTTPRequestHandler):
@@ -257,20 +254,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with an authority, and what it signed for both sides."""
     folder = tmp_path_factory.mktemp("tls")
 
-    def openssl(arguments: str) -> None:
-        subprocess.run(
-            [OPENSSL, *arguments.split()], cwd=folder, check=True, capture_output=True
-        )
-
-    new = "req -x509 -newkey rsa:2048 -nodes -days 2"
-    openssl(f"{new} -keyout ca.key -out ca.pem -subj /CN=authority")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     for side in ("server", "client"):
-        openssl(
-            f"{new} -keyout {side}.key -out {side}.pem -subj /CN={side} "
-            "-addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=CA:FALSE "
-            "-CA ca.pem -CAkey ca.key"
-        )
-    openssl("rsa -aes256 -passout pass:secret -in client.key -out locked.key")
+        issued = authority.issue_cert("127.0.0.1")
+        issued.cert_chain_pems[0].write_to_path(str(folder / f"{side}.pem"))
+        issued.private_key_pem.write_to_path(str(folder / f"{side}.key"))
+    locked = serialization.load_pem_private_key(
+        (folder / "client.key").read_bytes(), password=None
+    ).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    (folder / "locked.key").write_bytes(locked)
     return folder
 
 

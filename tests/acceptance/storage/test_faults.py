@@ -160,8 +160,9 @@ def test_a_database_that_is_read_only_is_told_at_the_start(
 
 
 #: Opens a database as somebody whose it is not.
+# Python imports urllib late, and nobody may not read it where only root may.
 OPEN_AS_NOBODY = """
-import os, sys
+import os, sys, urllib.parse
 from store import StoreUnusable, create_storage_backend
 if os.geteuid() == 0:
     os.setresuid(65534, 65534, 65534)
